@@ -1,0 +1,289 @@
+/* panq.h - the public interface of panq: low-bit inference and quantization of openPangu models.
+ *
+ * Objects
+ *   pq_pool       worker threads, shared by everything that is given it
+ *   pq_tokenizer  text to ids and back, and the chat template; immutable
+ *   pq_model      the weights, packed for this machine; immutable, shared by contexts
+ *   pq_context    the KV cache and scratch of a set of sequences; one thread drives it
+ *   pq_sampler    a random stream and the sampling settings of one reply
+ *
+ * Conventions
+ *   Results leave through out-pointers, which are untouched on failure.  The first failure writes
+ *   one sentence to *err (which may be NULL): what was wrong, where, and the value seen.
+ *   Whoever opens closes; every close accepts NULL.  The library never prints and never exits.
+ *   m = tokens, n = outputs, k = inputs throughout. */
+#ifndef PANQ_H
+#define PANQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PQ_VERSION "0.1.0"
+
+/* ---- Errors ---------------------------------------------------------------------------------- */
+
+enum pq_status {
+    PQ_OK = 0,
+    PQ_EINVAL,       /* an argument is out of its documented range */
+    PQ_EIO,          /* the operating system refused: open, read, write, map, rename */
+    PQ_EFORMAT,      /* a file is damaged, lies about itself, or is not what it should be */
+    PQ_EUNSUPPORTED, /* a well-formed thing that panq does not do */
+    PQ_ERANGE,       /* more tokens than a context or a model has room for */
+    PQ_ENOMEM,
+    PQ_ECANCELLED, /* the caller's progress function asked to stop */
+};
+
+struct pq_err {
+    char text[512]; /* one sentence, NUL-terminated, no newline */
+};
+
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+struct pq_pool;
+
+/* threads: how many run a parallel section, the caller included; 0 = one per processor. */
+enum pq_status pq_pool_open(struct pq_pool **out, int threads, struct pq_err *err);
+void pq_pool_close(struct pq_pool *pool);
+int pq_pool_threads(const struct pq_pool *pool);
+
+/* ---- Instruction sets ------------------------------------------------------------------------ */
+
+/* Weakest first; each runs on every machine that has the ones above it in its own row. */
+enum pq_isa {
+    PQ_ISA_C = 0,      /* plain C, the reference */
+    PQ_ISA_AVX2,       /* AVX2 and FMA */
+    PQ_ISA_AVX512VNNI, /* AVX-512 F, BW, DQ, VL and VNNI */
+    PQ_ISA_AVX512BF16, /* the same and AVX512-BF16 */
+    PQ_ISA_COUNT
+};
+
+enum pq_isa pq_isa_best(void);                           /* the best this processor and OS run */
+const char *pq_isa_name(enum pq_isa isa);                /* "c", "avx2", "avx512vnni", ... */
+bool pq_isa_parse(const char *name, enum pq_isa *isa);   /* false: no such name */
+
+/* ---- Checkpoint directories ------------------------------------------------------------------ */
+
+/* How the linears of a checkpoint are stored. */
+enum pq_scheme {
+    PQ_SCHEME_FP,   /* BF16, F16 or F32 as published */
+    PQ_SCHEME_W8A8, /* int8 weights, one scale per output; int8 activations, one scale per token */
+    PQ_SCHEME_W4A8, /* 4-bit weights, integer multiplier per group; activations as above */
+};
+
+const char *pq_scheme_name(enum pq_scheme scheme); /* "bf16", "w8a8", "w4a8" */
+
+#define PQ_GROUP_CHANNEL 0 /* as a group size: the whole channel is one group */
+
+/* What config.json says, validated. */
+struct pq_config {
+    char family[64]; /* "PanguEmbedded" */
+    int vocab, hidden, ffn, layers, heads, kv_heads, head_dim;
+    int max_positions;
+    float rope_theta, norm_eps;
+    bool tied;              /* lm_head is the embedding */
+    bool attention_bias;    /* on q, k, v and o */
+    int bos, eos, pad;      /* token ids; -1 = none */
+    bool thinks;            /* has the slow and auto modes; openPangu-1B has no_think only */
+    enum pq_scheme scheme;
+    int group;              /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
+};
+
+struct pq_tensor_info {
+    const char *name;  /* borrowed from the checkpoint */
+    const char *dtype; /* "BF16", "I8", ... as safetensors writes it */
+    const char *file;  /* base name of the file that holds it */
+    int rank;
+    int64_t shape[4];
+    size_t bytes;
+};
+
+/* generation_config.json, with Hugging Face's defaults where a key is missing. */
+struct pq_generation_config {
+    bool do_sample;
+    float temperature, top_p, repetition_penalty;
+    int top_k; /* 0 = off */
+};
+
+struct pq_checkpoint;
+
+/* Map a Hugging Face directory and validate all of it: config.json, every offset, shape and type
+ * of model.safetensors or of the shards its index names.  Nothing is read but headers. */
+enum pq_status pq_checkpoint_open(struct pq_checkpoint **out, const char *dir, struct pq_err *err);
+void pq_checkpoint_close(struct pq_checkpoint *ckpt);
+const struct pq_config *pq_checkpoint_config(const struct pq_checkpoint *ckpt);
+const struct pq_generation_config *pq_checkpoint_generation(const struct pq_checkpoint *ckpt);
+/* The tensors the model uses, in file order; n receives their number. */
+const struct pq_tensor_info *pq_checkpoint_tensors(const struct pq_checkpoint *ckpt, int *n);
+
+/* ---- Text ------------------------------------------------------------------------------------ */
+
+struct pq_tokenizer;
+
+enum pq_status pq_tokenizer_open(struct pq_tokenizer **out, const char *dir, struct pq_err *err);
+void pq_tokenizer_close(struct pq_tokenizer *tok);
+int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
+
+/* text [len] bytes, any bytes, to ids; added tokens ("[unused9]", "<s>") are recognised first.
+ * bos puts <s> in front.  *ids is malloc'd for the caller to free. */
+enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
+                         int32_t **ids, int *n, struct pq_err *err);
+/* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
+ * skip_special drops <unk>, <s> and the end of turn, as Huawei's tokenizer does. */
+enum pq_status pq_decode(const struct pq_tokenizer *tok, const int32_t *ids, int n,
+                         bool skip_special, char **text, size_t *len, struct pq_err *err);
+
+enum pq_role { PQ_SYSTEM, PQ_USER, PQ_ASSISTANT, PQ_TOOL, PQ_FUNCTION };
+enum pq_think { PQ_THINK_SLOW, PQ_THINK_AUTO, PQ_THINK_NO };
+
+const char *pq_think_name(enum pq_think think);                /* "slow", "auto", "no" */
+bool pq_think_parse(const char *name, enum pq_think *think);   /* false: no such name */
+
+struct pq_message {
+    enum pq_role role;
+    const char *text;    /* borrowed, NUL-terminated */
+    enum pq_think think; /* of a user turn: which mode's suffix it carries */
+};
+
+/* messages [n], then the opening of the assistant's turn, to ids with one <s> in front. */
+enum pq_status pq_chat_encode(const struct pq_tokenizer *tok, const struct pq_message *messages,
+                              int n, int32_t **ids, int *n_ids, struct pq_err *err);
+
+/* A reply's parts as it streams.  Text comes out in whole UTF-8 characters; a byte that belongs
+ * to none becomes U+FFFD. */
+struct pq_reply;
+enum pq_part { PQ_PART_NONE, PQ_PART_THINKING, PQ_PART_CONTENT };
+
+enum pq_status pq_reply_open(struct pq_reply **out, const struct pq_tokenizer *tok,
+                             struct pq_err *err);
+void pq_reply_close(struct pq_reply *reply);
+void pq_reply_reset(struct pq_reply *reply); /* for the next reply */
+/* Take one id.  *text [*len] is what can be shown now, in part *part; valid until the next call.
+ * *ended becomes true when the id ends the turn. */
+enum pq_status pq_reply_feed(struct pq_reply *reply, int32_t id, enum pq_part *part,
+                             const char **text, size_t *len, bool *ended, struct pq_err *err);
+/* What has been gathered so far, whole: thinking and content, NUL-terminated, owned by reply.
+ * Text before an answer mark is thinking even where no thinking mark opened it. */
+const char *pq_reply_thinking(const struct pq_reply *reply);
+const char *pq_reply_content(const struct pq_reply *reply);
+int pq_reply_thinking_tokens(const struct pq_reply *reply); /* without the marks */
+
+/* ---- The engine ------------------------------------------------------------------------------ */
+
+struct pq_model;
+
+enum pq_precision {
+    PQ_PRECISION_NATIVE, /* BF16 products and KV cache, FP32 sums; integers where quantized */
+    PQ_PRECISION_FP32,   /* FP32 wherever it is not integers */
+};
+
+struct pq_model_options {
+    enum pq_precision precision;
+    enum pq_isa isa; /* the best to use; PQ_ISA_COUNT - 1 for no cap */
+};
+
+/* Pack the weights for this machine, in parallel on the pool.  The checkpoint is borrowed until
+ * pq_model_close: embeddings are read from its mapping. */
+enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
+                             const struct pq_model_options *options, struct pq_pool *pool,
+                             struct pq_err *err);
+void pq_model_close(struct pq_model *model);
+const struct pq_config *pq_model_config(const struct pq_model *model);
+enum pq_isa pq_model_isa(const struct pq_model *model);
+size_t pq_model_bytes(const struct pq_model *model);        /* packed weights, in bytes */
+size_t pq_model_token_bytes(const struct pq_model *model);  /* weight bytes one decoded token reads */
+double pq_model_token_macs(const struct pq_model *model);   /* linears of the body, per token */
+
+struct pq_context;
+
+struct pq_context_options {
+    int sequences;  /* slots 0 .. sequences-1 */
+    int positions;  /* room of each slot, in tokens */
+    int batch;      /* most tokens in one forward call */
+};
+
+enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *model,
+                               struct pq_pool *pool, const struct pq_context_options *options,
+                               struct pq_err *err);
+void pq_context_close(struct pq_context *ctx);
+size_t pq_context_kv_bytes(const struct pq_context *ctx);      /* reserved for all slots, full */
+size_t pq_context_scratch_bytes(const struct pq_context *ctx);
+
+/* The next tokens of one sequence: a chunk of a prompt or one decoded token. */
+struct pq_feed {
+    int sequence;          /* slot; at most one feed a slot in a call */
+    int n;                 /* tokens, >= 1 */
+    const int32_t *tokens; /* [n] ids, 0 <= id < vocab; borrowed for the call */
+    int n_logits;          /* 0 .. n: logits of this many of the last tokens are wanted */
+    float *logits;         /* [n_logits][vocab], the caller's; may be NULL when n_logits is 0 */
+};
+
+/* Run the model on a ragged batch: feeds [n] of any lengths, together at most options.batch tokens.
+ * A sequence's results do not depend on what else is in the batch, on how its prompt is cut into
+ * chunks, or on the number of threads.
+ * Errors: PQ_EINVAL, PQ_ERANGE; no sequence has advanced then. */
+enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n,
+                          struct pq_err *err);
+int pq_sequence_length(const struct pq_context *ctx, int sequence);
+/* Forget all but the first `length` tokens; 0 frees the slot for another sequence. */
+void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length);
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+struct pq_sampler_options {
+    float temperature;        /* 0 = greedy */
+    int top_k;                /* 0 = off */
+    float top_p;              /* 1 = off */
+    float repetition_penalty; /* 1 = off; CTRL, arXiv:1909.05858 section 4.1 */
+    uint64_t seed;
+};
+
+struct pq_sampler;
+enum pq_status pq_sampler_open(struct pq_sampler **out, int vocab,
+                               const struct pq_sampler_options *options, struct pq_err *err);
+void pq_sampler_close(struct pq_sampler *sampler);
+/* The next id from logits [vocab], which are left as they were; history [n] is what the penalty
+ * looks at.  Greedy takes the lowest id among equals. */
+int32_t pq_sample(struct pq_sampler *sampler, const float *logits, const int32_t *history, int n);
+
+/* ---- Quantization ---------------------------------------------------------------------------- */
+
+/* Called from time to time; done and total are in bytes of source weights.  false asks to stop. */
+typedef bool pq_progress_fn(void *user, const char *what, uint64_t done, uint64_t total);
+
+struct pq_quantize_options {
+    enum pq_scheme scheme;    /* W8A8 or W4A8 */
+    int group;                /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
+    bool portable;            /* head and embeddings stay as they are, for other engines */
+    pq_progress_fn *progress; /* may be NULL */
+    void *user;
+};
+
+/* Round-to-nearest quantization of the checkpoint in `dir` into the new directory `out`, a tensor
+ * at a time.  `out` appears whole or not at all. */
+enum pq_status pq_quantize(const char *dir, const char *out,
+                           const struct pq_quantize_options *options, struct pq_pool *pool,
+                           struct pq_err *err);
+
+/* ---- The machine ----------------------------------------------------------------------------- */
+
+/* What this machine can do with the pool's threads, measured now (about half a second). */
+struct pq_machine {
+    char cpu[64];      /* the processor's own name */
+    enum pq_isa isa;   /* that the peaks were measured with */
+    double int8_gops;  /* 8-bit multiply-adds from registers, 2 operations each, 1e9 a second */
+    double bf16_gflops;
+    double read_gbs;   /* memory read, 1e9 bytes a second */
+};
+
+enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
+                                  struct pq_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,40 @@
+/* checkpoint.h - a checkpoint directory, open: what the rest of the library sees of it.
+ *
+ * Tensors of a linear P (P = "model.layers.3.self_attn.q_proj", "lm_head", ...):
+ *   FP     P.weight         BF16 | F16 | F32  [n, k]
+ *   W8     P.weight         I8                [n, k]
+ *          P.weight_scale   F32 | BF16 | F16  [n, 1] or [n]
+ *   W4     P.weight_packed  U8   [n, ceil(k/2)]     code + 8, input 0 in the low nibble
+ *          P.weight_group   U8   [n, ceil(G/2)]     multiplier 1..15 of each of the G = ceil(k/group)
+ *                                                   groups, group 0 in the low nibble; absent when
+ *                                                   the whole channel is one group
+ *          P.weight_scale   F32  [n, 1]
+ *   all    P.bias           BF16 | F16 | F32  [n], where the family has one
+ * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
+ * The embedding is FP, or W8 (rows are its outputs) when it is also the head. */
+#ifndef PQ_MODEL_CHECKPOINT_H
+#define PQ_MODEL_CHECKPOINT_H
+
+#include "base/map.h"
+#include "base/status.h"
+
+enum pq_dtype { PQ_F32, PQ_F16, PQ_BF16, PQ_I8, PQ_U8, PQ_I32 };
+
+struct pq_tensor {
+    struct pq_tensor_info info;
+    enum pq_dtype dtype;
+    const void *data;         /* row-major, borrowed from the mapping */
+    const struct pq_map *map; /* the file it lies in, for pq_map_forget */
+};
+
+/* NULL: the checkpoint has no such tensor. */
+const struct pq_tensor *pq_checkpoint_find(const struct pq_checkpoint *ckpt, const char *name);
+const char *pq_checkpoint_dir(const struct pq_checkpoint *ckpt);
+
+/* count elements from element `first` of an F32, F16 or BF16 tensor, exactly, as FP32. */
+void pq_tensor_to_f32(const struct pq_tensor *tensor, size_t first, size_t count, float *out);
+
+/* How the linear called `name` is stored; its tensors exist and have the shapes above. */
+enum pq_scheme pq_checkpoint_linear_scheme(const struct pq_checkpoint *ckpt, const char *name);
+
+#endif
