@@ -26,7 +26,7 @@ enum pq_status pq_json_parse(json_t **out, const char *text, size_t size, const 
 struct pq_json {
     json_t *object;   /* borrowed from the document */
     const char *file; /* borrowed */
-    char path[128];   /* of keys that lead here, each with a dot after it; "" for the outermost */
+    char path[128];   /* of keys that lead here, dotted; "" outermost; may be cut */
 };
 
 struct pq_json pq_json_root(json_t *root, const char *file);
