@@ -13,7 +13,7 @@ OPT ?= -O3
 # No -ffast-math and no contraction: a kernel's sum has one order and one rounding on every ISA.
 # The two relaxations concern errno and floating-point traps only, never a value.
 NUMERICS := -ffp-contract=off -fno-math-errno -fno-trapping-math
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror
+WARN := -Wall -Wextra -Wno-psabi -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror
 COMMON := -Iinclude -Isrc -pthread -g -fPIC -fvisibility=hidden -MMD -MP \
           $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) $(NUMERICS) $(WARN) $(COMMON) $(CFLAGS)

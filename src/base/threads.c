@@ -3,7 +3,6 @@
  *
  * One 64-bit word, `ticket`, holds the section's number and the next task, so that a worker that
  * comes late can never take a task of a section it did not see begin. */
-#define _GNU_SOURCE
 #include "base/threads.h"
 
 #include <assert.h>

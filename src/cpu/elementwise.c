@@ -1,0 +1,288 @@
+/* elementwise.c - what happens to activations between the products, compiled once for each ISA.
+ *
+ * Everything is written on vectors of 16 lanes by the compilers' vector extension: the compiler
+ * maps them to whatever registers the ISA has, and since lanes, order and rounding are fixed here
+ * (the build forbids contraction), every ISA returns the same bits.  The build of this file with
+ * no ISA flags is the reference. */
+#include "cpu/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifndef PQ_ISA_SUFFIX
+#define PQ_ISA_SUFFIX _c
+#endif
+#define PQ_PASTE_(a, b) a##b
+#define PQ_PASTE(a, b) PQ_PASTE_(a, b)
+
+enum { LANES = 16 };
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE f32x16 load(const float *p) {
+    f32x16 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, f32x16 v) {
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE f32x16 splat(float x) {
+    return x - (f32x16){0};
+}
+
+/* The first n < 16 elements; zeros follow. */
+INLINE f32x16 load_part(const float *p, int n) {
+    f32x16 v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
+    return (f32x16)(((i32x16)yes & mask) | ((i32x16)no & ~mask));
+}
+
+INLINE f32x16 max16(f32x16 a, f32x16 b) {
+    return select(a > b, a, b);
+}
+
+INLINE f32x16 abs16(f32x16 a) {
+    return (f32x16)((i32x16)a & 0x7fffffff);
+}
+
+/* Pairwise, so that the order is one on every ISA. */
+INLINE float sum_lanes(f32x16 v) {
+    float s[LANES];
+    store(s, v);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            s[i] += s[i + width];
+    return s[0];
+}
+
+INLINE float max_lanes(f32x16 v) {
+    float s[LANES], m;
+    store(s, v);
+    m = s[0];
+    for (int i = 1; i < LANES; i++)
+        m = s[i] > m ? s[i] : m;
+    return m;
+}
+
+/* Adding 1.5 * 2^23 leaves no room for a fraction: nearest integer, ties to even, |x| < 2^22.  The
+ * integer is then in the low bits of the sum, too. */
+static const float ROUNDER = 12582912.0f;
+
+/* exp(x) by 2^n * exp(r), |r| <= ln(2)/2, r in two parts (Cody & Waite), Taylor's series to r^7,
+ * whose remainder is below 2^-26 relative.  Below -87.3 the result is 0, above 88.3 infinity. */
+INLINE f32x16 exp16(f32x16 x) {
+    i32x16 tiny = x < -87.3f;
+    x = select(x > 88.7f, splat(88.7f), x);
+    x = select(tiny, splat(0.0f), x);
+    f32x16 shifted = x * 1.44269504f + ROUNDER;
+    f32x16 n = shifted - ROUNDER;
+    f32x16 r = x - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    f32x16 p = splat(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    f32x16 power = (f32x16)(((i32x16)shifted << 23) + (127 << 23));
+    return select(tiny, splat(0.0f), p * power);
+}
+
+static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
+    f32x16 sum = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        sum += load(x + i) * load(x + i);
+    f32x16 tail = load_part(x + i, n - i);
+    sum += tail * tail;
+    float inverse = 1.0f / sqrtf(sum_lanes(sum) / (float)n + eps);
+    for (i = 0; i + LANES <= n; i += LANES)
+        store(y + i, load(x + i) * inverse * load(gamma + i));
+    for (; i < n; i++)
+        y[i] = x[i] * inverse * gamma[i];
+}
+
+static float quantize(int8_t *q, int32_t *blocks, const float *x, int n) {
+    f32x16 most = {0};
+    i32x16 odd = {0}; /* lanes that held NaN or infinity: an exponent of all ones */
+    for (int i = 0; i < n; i += LANES) {
+        f32x16 a = abs16(load(x + i));
+        most = max16(a, most);
+        odd |= (i32x16)a >= 0x7f800000;
+    }
+    float absmax = max_lanes(most);
+    float inverse = 127.0f / absmax;
+    bool finite = max_lanes((f32x16)(odd & 0x3f800000)) == 0.0f;
+    /* A subnormal absmax would make the inverse infinite; such a row is zero for all purposes. */
+    if (!finite || absmax < 1e-30f) {
+        memset(q, 0, (size_t)n);
+        memset(blocks, 0, (size_t)(n / PQ_BLOCK) * sizeof *blocks);
+        return finite ? 0.0f : NAN;
+    }
+    for (int i = 0; i < n; i += PQ_BLOCK) {
+        i32x16 sum = {0};
+        for (int j = i; j < i + PQ_BLOCK; j += LANES) {
+            i32x16 code = (i32x16)(load(x + j) * inverse + ROUNDER) - 0x4b400000;
+            i8x16 narrow = __builtin_convertvector(code, i8x16);
+            memcpy(q + j, &narrow, sizeof narrow);
+            sum += code;
+        }
+        int32_t s[LANES], total = 0;
+        memcpy(s, &sum, sizeof s);
+        for (int j = 0; j < LANES; j++)
+            total += s[j];
+        blocks[i / PQ_BLOCK] = total;
+    }
+    return absmax / 127.0f;
+}
+
+INLINE u16x16 bf16_16(f32x16 x) {
+    u32x16 u = (u32x16)x;
+    u32x16 rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    u32x16 nan = (u32x16)((u & 0x7fffffff) > 0x7f800000);
+    return __builtin_convertvector((rounded & ~nan) | (((u >> 16) | 0x40) & nan), u16x16);
+}
+
+static void to_bf16(uint16_t *y, const float *x, int n) {
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        u16x16 h = bf16_16(load(x + i));
+        memcpy(y + i, &h, sizeof h);
+    }
+    u16x16 h = bf16_16(load_part(x + i, n - i));
+    memcpy(y + i, &h, (size_t)(n - i) * sizeof *y);
+}
+
+static void from_bf16(float *y, const uint16_t *x, int n) {
+    for (int i = 0; i < n; i++) {
+        uint32_t u = (uint32_t)x[i] << 16;
+        memcpy(y + i, &u, sizeof u);
+    }
+}
+
+INLINE f32x16 silu16(f32x16 g) {
+    return g / (1.0f + exp16(-g));
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, int n) {
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        store(y + i, silu16(load(gate + i)) * load(up + i));
+    f32x16 tail = silu16(load_part(gate + i, n - i)) * load_part(up + i, n - i);
+    memcpy(y + i, &tail, (size_t)(n - i) * sizeof *y);
+}
+
+static void rope(float *x, const float *cos, const float *sin, int half) {
+    for (int i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cos[i] - b * sin[i];
+        x[i + half] = b * cos[i] + a * sin[i];
+    }
+}
+
+static float softmax(float *s, int n, int valid, float scale, float *max, float *sum) {
+    if (valid <= 0) {
+        memset(s, 0, (size_t)n * sizeof *s);
+        return 1.0f;
+    }
+    for (int i = valid; i < n; i++)
+        s[i] = -INFINITY;
+    f32x16 most = splat(*max);
+    for (int i = 0; i < n; i += LANES) {
+        store(s + i, load(s + i) * scale);
+        most = max16(load(s + i), most);
+    }
+    float top = max_lanes(most);
+    f32x16 total = {0};
+    for (int i = 0; i < n; i += LANES) {
+        f32x16 p = exp16(load(s + i) - top);
+        store(s + i, p);
+        total += p;
+    }
+    float alpha = sum_lanes(exp16(splat(*max - top))) / LANES;
+    *sum = *sum * alpha + sum_lanes(total);
+    *max = top;
+    return alpha;
+}
+
+static void scale(float *y, float a, int n) {
+    for (int i = 0; i < n; i++)
+        y[i] *= a;
+}
+
+static void finish_int(float *y, const int32_t *acc, float xscale, const float *wscale,
+                       const float *bias, int n, bool add) {
+    if (!bias && !add) {
+        for (int c = 0; c < n; c++)
+            y[c] = (float)acc[c] * (xscale * wscale[c]);
+        return;
+    }
+    for (int c = 0; c < n; c++) {
+        float v = (float)acc[c] * (xscale * wscale[c]) + (bias ? bias[c] : 0.0f);
+        y[c] = add ? y[c] + v : v;
+    }
+}
+
+static void finish_fp(float *y, const float *acc, const float *bias, int n, bool add) {
+    for (int c = 0; c < n; c++) {
+        float v = acc[c] + (bias ? bias[c] : 0.0f);
+        y[c] = add ? y[c] + v : v;
+    }
+}
+
+const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
+    .rmsnorm = rmsnorm,
+    .quantize = quantize,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .softmax = softmax,
+    .scale = scale,
+    .finish_int = finish_int,
+    .finish_fp = finish_fp,
+};
+
+/* Tiles of FP32, the reference precision: groups of rows whose sums the registers hold. */
+enum { F32_ROWS = 4 };
+
+INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int stride, int rows) {
+    f32x16 sum[F32_ROWS][2];
+    for (int r = 0; r < rows; r++) {
+        sum[r][0] = load(acc + r * PQ_NR);
+        sum[r][1] = load(acc + r * PQ_NR + LANES);
+    }
+    for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
+        f32x16 w0 = load(w), w1 = load(w + LANES);
+        for (int r = 0; r < rows; r++) {
+            sum[r][0] += x[r] * w0;
+            sum[r][1] += x[r] * w1;
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        store(acc + r * PQ_NR, sum[r][0]);
+        store(acc + r * PQ_NR + LANES, sum[r][1]);
+    }
+}
+
+void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,
+                                          int units) {
+    int r = 0;
+    for (; r + F32_ROWS <= rows; r += F32_ROWS)
+        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, F32_ROWS);
+    for (; r < rows; r++)
+        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, 1);
+}

@@ -1,0 +1,100 @@
+/* ops.h - every kernel: its formula, its operands' layout, and the table that holds one per ISA.
+ *
+ * Two layouts, made of 4-byte units.  A unit holds 4 int8, 2 bf16 or 1 f32 values of consecutive
+ * inputs, so that one multiply-add instruction of each type consumes one unit a lane:
+ *
+ *   panel  w [units][PQ_NR]     the weights of PQ_NR outputs; lanes run over outputs
+ *   tile   x [units][rows]      1 <= rows <= PQ_MR activation rows; a unit is broadcast
+ *
+ * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
+ * but a few, and enough independent sums to hide the latency of the multiply-add.
+ *
+ * Tile kernels add to accumulators acc [rows][PQ_NR] that the caller has filled.  What they sum is
+ * the same for every ISA; integer sums are exact, hence equal bit for bit.
+ *
+ * Elementwise kernels are one plain C source (elementwise.c) compiled for each ISA; their sums run
+ * in a fixed order of lanes without contraction, so they too are equal bit for bit. */
+#ifndef PQ_CPU_OPS_H
+#define PQ_CPU_OPS_H
+
+#include "base/status.h"
+
+enum {
+    PQ_NR = 32,    /* outputs of a panel */
+    PQ_MR = 12,    /* most rows of a tile */
+    PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
+};
+
+/* acc[r][c] += sum_j x[r][j] * w[c][j], x int8, w uint8 = code + 128, j < 4 * units.
+ * Exact while |sum| < 2^31: k <= 66000.  The caller starts acc at -128 * sum_j x[r][j]. */
+typedef void pq_tile_i8_fn(int32_t *acc, int rows, const void *x, const void *w, int units);
+
+/* One 4-bit panel.
+ *   codes [k/8][PQ_NR][4] bytes: byte j of lane c = (code[8i+j] + 8) | (code[8i+4+j] + 8) << 4
+ *   mults [groups][16] bytes: byte c = multiplier of output c | that of output c + 16 << 4
+ *   group of block b (32 inputs) = b >> shift */
+struct pq_panel4 {
+    const uint8_t *codes, *mults;
+    int shift;
+};
+
+/* acc[r][c] += sum_b mult[c][b] * sum_{j in block b} x[r][j] * code[c][j]
+ * x as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK inputs. */
+typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
+                           const struct pq_panel4 *w, int blocks);
+
+/* out [blocks * 8][PQ_NR][4] = code * mult + 128: the panel that pq_tile_i8_fn takes. */
+typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
+
+/* acc[r][c] += sum_j x[r][j] * w[c][j] in FP32, products of bf16 or f32 units.
+ * One chain of additions per element in order of j, so a row's result does not depend on the
+ * other rows.  bf16: relative to the exact sum of |x w|, error < 2^-22 * k on every ISA. */
+typedef void pq_tile_fp_fn(float *acc, int rows, const void *x, const void *w, int units);
+
+struct pq_elementwise {
+    /* y[i] = x[i] / sqrt(mean(x^2) + eps) * gamma[i].  Zhang & Sennrich, arXiv:1910.07467 eq. 4. */
+    void (*rmsnorm)(float *y, const float *x, const float *gamma, int n, float eps);
+    /* q[i] = round(x[i] / scale) in -127..127, scale = absmax / 127, ties to even; a zero row has
+     * scale 0.  blocks[b] = sum of q over block b; returns the scale.  n is a multiple of
+     * PQ_BLOCK.  A row that holds NaN or infinity gives scale NaN and zeros. */
+    float (*quantize)(int8_t *q, int32_t *blocks, const float *x, int n);
+    /* y[i] = bf16(x[i]), ties to even. */
+    void (*to_bf16)(uint16_t *y, const float *x, int n);
+    /* y[i] = x[i] exactly. */
+    void (*from_bf16)(float *y, const uint16_t *x, int n);
+    /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)); relative error < 4e-7. */
+    void (*silu_mul)(float *y, const float *gate, const float *up, int n);
+    /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
+     * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */
+    void (*rope)(float *x, const float *cos, const float *sin, int half);
+    /* One row of the online softmax (Milakov & Gimelshein, arXiv:1805.02867 algorithm 3) over
+     * n more scores, n a multiple of 16, of which the first `valid` count:
+     *   s[i] = exp(scale * s[i] - max'), 0 from `valid` on;  sum = sum * alpha + sum_i s[i]
+     * with max' = max(max, scale * max_i s[i]); returns alpha = exp(max - max'). */
+    float (*softmax)(float *s, int n, int valid, float scale, float *max, float *sum);
+    /* y[i] *= a. */
+    void (*scale)(float *y, float a, int n);
+    /* y[c] = (float)acc[c] * (xscale * wscale[c]) + bias[c], c < n; bias may be NULL; added to y
+     * where `add`. */
+    void (*finish_int)(float *y, const int32_t *acc, float xscale, const float *wscale,
+                       const float *bias, int n, bool add);
+    /* y[c] = acc[c] + bias[c], the same way. */
+    void (*finish_fp)(float *y, const float *acc, const float *bias, int n, bool add);
+};
+
+struct pq_ops {
+    enum pq_isa isa;
+    pq_tile_i8_fn *tile_i8;
+    pq_tile_i4_fn *tile_i4;
+    pq_unpack_i4_fn *unpack_i4;
+    pq_tile_fp_fn *tile_bf16, *tile_f32;
+    const struct pq_elementwise *e;
+    /* Multiply-adds from registers for `rounds` rounds; returns the operations done, two each. */
+    double (*peak_i8)(int rounds);
+    double (*peak_bf16)(int rounds);
+};
+
+/* The best kernels at or below `isa` that this processor and operating system run. */
+const struct pq_ops *pq_ops_get(enum pq_isa isa);
+
+#endif

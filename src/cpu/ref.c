@@ -1,0 +1,86 @@
+/* ref.c - the tile kernels in plain C: what every ISA's version must compute. */
+#include "base/half.h"
+#include "cpu/kernels.h"
+
+void pq_tile_i8_c(int32_t *acc, int rows, const void *x, const void *w, int units) {
+    const int8_t *xs = x;
+    const uint8_t *ws = w;
+    for (int i = 0; i < units; i++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < PQ_NR; c++)
+                for (int j = 0; j < 4; j++)
+                    acc[r * PQ_NR + c] += xs[(i * rows + r) * 4 + j] * ws[(i * PQ_NR + c) * 4 + j];
+}
+
+/* Code (+ 8) of input j of the panel's output c. */
+static int code_at(const struct pq_panel4 *w, int c, int j) {
+    int byte = w->codes[((size_t)(j / 8) * PQ_NR + (size_t)c) * 4 + (size_t)(j % 4)];
+    return j % 8 < 4 ? byte & 15 : byte >> 4;
+}
+
+static int mult_at(const struct pq_panel4 *w, int c, int block) {
+    int byte = w->mults[(size_t)(block >> w->shift) * 16 + (size_t)(c % 16)];
+    return c < 16 ? byte & 15 : byte >> 4;
+}
+
+void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *sums,
+                  const struct pq_panel4 *w, int blocks) {
+    const int8_t *xs = x;
+    for (int b = 0; b < blocks; b++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < PQ_NR; c++) {
+                int32_t sum = -8 * sums[b * rows + r];
+                for (int j = b * PQ_BLOCK; j < (b + 1) * PQ_BLOCK; j++)
+                    sum += xs[(j / 4 * rows + r) * 4 + j % 4] * code_at(w, c, j);
+                acc[r * PQ_NR + c] += mult_at(w, c, b) * sum;
+            }
+}
+
+void pq_unpack_i4_c(uint8_t *out, const struct pq_panel4 *w, int blocks) {
+    for (int j = 0; j < blocks * PQ_BLOCK; j++)
+        for (int c = 0; c < PQ_NR; c++) {
+            int value = mult_at(w, c, j / PQ_BLOCK) * (code_at(w, c, j) - 8);
+            out[((size_t)(j / 4) * PQ_NR + (size_t)c) * 4 + (size_t)(j % 4)] =
+                (uint8_t)(value + 128);
+        }
+}
+
+void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units) {
+    const uint16_t *xs = x, *ws = w;
+    for (int i = 0; i < units; i++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < PQ_NR; c++)
+                for (int j = 0; j < 2; j++)
+                    acc[r * PQ_NR + c] += pq_bf16_to_f32(xs[(i * rows + r) * 2 + j]) *
+                                          pq_bf16_to_f32(ws[(i * PQ_NR + c) * 2 + j]);
+}
+
+/* Plain C has no peak of its own; a dot product that the compiler may vectorize stands for it. */
+enum { PEAK_LENGTH = 1024 };
+
+double pq_peak_i8_c(int rounds) {
+    int16_t a[PEAK_LENGTH], b[PEAK_LENGTH];
+    for (int i = 0; i < PEAK_LENGTH; i++)
+        a[i] = b[i] = (int16_t)(i % 16);
+    volatile int32_t sink = 0;
+    for (int r = 0; r < rounds; r++) {
+        int32_t sum = 0;
+        for (int i = 0; i < PEAK_LENGTH; i++)
+            sum += a[i] * b[i];
+        sink = sink + sum;
+        __asm__ volatile("" ::: "memory");
+    }
+    return 2.0 * rounds * PEAK_LENGTH;
+}
+
+double pq_peak_bf16_c(int rounds) {
+    float a[PEAK_LENGTH], sum[PEAK_LENGTH] = {0};
+    for (int i = 0; i < PEAK_LENGTH; i++)
+        a[i] = (float)i;
+    for (int r = 0; r < rounds; r++) {
+        for (int i = 0; i < PEAK_LENGTH; i++)
+            sum[i] += a[i] * 0.5f;
+        __asm__ volatile("" ::"r"(sum) : "memory");
+    }
+    return 2.0 * rounds * PEAK_LENGTH;
+}

@@ -1,0 +1,101 @@
+/* Codes + 8 are the unsigned operand.  A block's sum starts at -8 * sum(x), which makes it the sum
+ * over signed codes, and is multiplied by the group's multiplier once: 2 instructions per 16
+ * outputs for every 8 dot products. */
+#include "cpu/kernels.h"
+#include "cpu/x86/rows.h"
+#include "cpu/x86/vnni.h"
+
+/* The multipliers of a block's group: m[0] of outputs 0..15, m[1] of 16..31, as int32. */
+INLINE void multipliers(__m512i m[2], const struct pq_panel4 *w, int block) {
+    const uint8_t *at = w->mults + (size_t)(block >> w->shift) * 16;
+    __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at));
+    m[0] = _mm512_and_si512(both, _mm512_set1_epi32(15));
+    m[1] = _mm512_srli_epi32(both, 4);
+}
+
+/* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart. */
+INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
+                 const struct pq_panel4 *w, int blocks, int stride) {
+    const __m512i low = _mm512_set1_epi8(15);
+    const uint8_t *codes = w->codes;
+    __m512i total[4][2];
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        total[r][0] = _mm512_loadu_si512(acc + r * PQ_NR);
+        total[r][1] = _mm512_loadu_si512(acc + r * PQ_NR + 16);
+    }
+    for (int b = 0; b < blocks; b++, sums += stride) {
+        __m512i sum[4][2], m[2];
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            sum[r][0] = sum[r][1] = _mm512_set1_epi32(-8 * sums[r]);
+        UNROLL
+        for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
+            __m512i c0 = _mm512_loadu_si512(codes), c1 = _mm512_loadu_si512(codes + 64);
+            __m512i l0 = _mm512_and_si512(c0, low), l1 = _mm512_and_si512(c1, low);
+            __m512i h0 = _mm512_and_si512(_mm512_srli_epi16(c0, 4), low);
+            __m512i h1 = _mm512_and_si512(_mm512_srli_epi16(c1, 4), low);
+            UNROLL
+            for (int r = 0; r < rows; r++) {
+                __m512i xl = _mm512_set1_epi32(x[r]), xh = _mm512_set1_epi32(x[stride + r]);
+                sum[r][0] = pq_dpbusd(pq_dpbusd(sum[r][0], l0, xl), h0, xh);
+                sum[r][1] = pq_dpbusd(pq_dpbusd(sum[r][1], l1, xl), h1, xh);
+            }
+        }
+        multipliers(m, w, b);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            total[r][0] = _mm512_add_epi32(total[r][0], _mm512_mullo_epi32(sum[r][0], m[0]));
+            total[r][1] = _mm512_add_epi32(total[r][1], _mm512_mullo_epi32(sum[r][1], m[1]));
+        }
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        _mm512_storeu_si512(acc + r * PQ_NR, total[r][0]);
+        _mm512_storeu_si512(acc + r * PQ_NR + 16, total[r][1]);
+    }
+}
+
+void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t *sums,
+                           const struct pq_panel4 *w, int blocks) {
+    int r = 0;
+    for (; r + 4 <= rows; r += 4)
+        tile(4, acc + r * PQ_NR, (const int32_t *)x + r, sums + r, w, blocks, rows);
+    acc += r * PQ_NR;
+    x = (const int32_t *)x + r;
+    sums += r;
+    switch (rows - r) {
+        ROWS_CASE(1, tile, acc, x, sums, w, blocks, rows)
+        ROWS_CASE(2, tile, acc, x, sums, w, blocks, rows)
+        ROWS_CASE(3, tile, acc, x, sums, w, blocks, rows)
+    }
+}
+
+/* code * mult + 128 for the 64 bytes of 16 outputs: products in 16-bit halves of each pair. */
+INLINE __m512i scaled(__m512i code, __m512i mult16) {
+    const __m512i even = _mm512_set1_epi16(255);
+    __m512i offset = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(mult16, 3));
+    __m512i e = _mm512_add_epi16(
+        _mm512_mullo_epi16(_mm512_and_si512(code, even), mult16), offset);
+    __m512i o = _mm512_add_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(code, 8), mult16), offset);
+    return _mm512_or_si512(_mm512_and_si512(e, even), _mm512_slli_epi16(o, 8));
+}
+
+void pq_unpack_i4_avx512vnni(uint8_t *out, const struct pq_panel4 *w, int blocks) {
+    const __m512i low = _mm512_set1_epi8(15);
+    const uint8_t *codes = w->codes;
+    for (int b = 0; b < blocks; b++) {
+        __m512i m[2];
+        multipliers(m, w, b);
+        for (int h = 0; h < 2; h++)
+            m[h] = _mm512_or_si512(m[h], _mm512_slli_epi32(m[h], 16));
+        for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4, out += 2 * PQ_NR * 4)
+            for (int h = 0; h < 2; h++) {
+                __m512i c = _mm512_loadu_si512(codes + 64 * h);
+                __m512i l = _mm512_and_si512(c, low);
+                __m512i u = _mm512_and_si512(_mm512_srli_epi16(c, 4), low);
+                _mm512_storeu_si512(out + 64 * h, scaled(l, m[h]));
+                _mm512_storeu_si512(out + PQ_NR * 4 + 64 * h, scaled(u, m[h]));
+            }
+    }
+}

@@ -1,0 +1,415 @@
+/* Every kernel of every ISA that this machine runs against plain C, in dav1d's manner: seeded
+ * inputs with the extremes that hurt, every row count, odd lengths, guards around the outputs. */
+#include "base/half.h"
+#include "cpu/kernels.h"
+#include "tap.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_UNITS = 3200, GUARD = 16 }; /* k = 12800 in int8 units */
+
+static const struct pq_ops *ops; /* under test */
+static uint64_t state;
+
+static uint32_t random32(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 33) ^ (uint32_t)(state >> 11);
+}
+
+static float uniform(float low, float high) {
+    return low + (high - low) * (float)(random32() >> 8) * 0x1p-24f;
+}
+
+/* Half of the calls give only the two extremes, the others any byte in low..high. */
+static void fill_bytes(void *p, size_t n, int low, int high) {
+    bool extremes = random32() & 1;
+    for (size_t i = 0; i < n; i++) {
+        int v = extremes ? (random32() & 1 ? low : high)
+                         : low + (int)(random32() % (uint32_t)(high - low + 1));
+        ((uint8_t *)p)[i] = (uint8_t)v;
+    }
+}
+
+static int8_t *x;
+static uint8_t *w, *mults;
+static int32_t want[PQ_MR * PQ_NR + GUARD], got[PQ_MR * PQ_NR + GUARD];
+
+static void start_sums(void) {
+    for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
+        want[i] = got[i] = (int32_t)random32() >> 4;
+}
+
+static int first_difference(const void *a, const void *b, int n) {
+    for (int i = 0; i < n; i++)
+        if (memcmp((const char *)a + 4 * i, (const char *)b + 4 * i, 4))
+            return i;
+    return -1;
+}
+
+static const int lengths[] = {8, 16, 24, 64, 72, 384, 1536, MAX_UNITS};
+enum { LENGTHS = sizeof lengths / sizeof *lengths };
+
+static void tile_i8(void) {
+    for (int l = 0; l < LENGTHS; l++)
+        for (int rows = 1; rows <= PQ_MR; rows++) {
+            int units = lengths[l];
+            fill_bytes(x, (size_t)units * rows * 4, -128, 127);
+            fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
+            start_sums();
+            pq_tile_i8_c(want, rows, x, w, units);
+            ops->tile_i8(got, rows, x, w, units);
+            int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
+            if (i >= 0)
+                FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
+        }
+}
+
+/* Block sums of a tile, as pq_elementwise.quantize gives them. */
+static void block_sums(int32_t *sums, int rows, int blocks) {
+    for (int b = 0; b < blocks; b++)
+        for (int r = 0; r < rows; r++) {
+            sums[b * rows + r] = 0;
+            for (int j = b * PQ_BLOCK; j < (b + 1) * PQ_BLOCK; j++)
+                sums[b * rows + r] += x[(j / 4 * rows + r) * 4 + j % 4];
+        }
+}
+
+static void fill_mults(int blocks) {
+    fill_bytes(mults, (size_t)blocks * 16, 0x11, 0xff);
+    for (int i = 0; i < blocks * 16; i++)
+        if ((mults[i] & 15) == 0)
+            mults[i] |= 15;
+}
+
+static void tile_i4(void) {
+    static int32_t sums[PQ_MR * MAX_UNITS / 8];
+    static const int shifts[] = {0, 3, 31};
+    for (int l = 0; l < LENGTHS; l++)
+        for (int rows = 1; rows <= PQ_MR; rows++)
+            for (int s = 0; s < 3; s++) {
+                int blocks = lengths[l] / 8;
+                fill_bytes(x, (size_t)blocks * PQ_BLOCK * rows, -127, 127);
+                fill_bytes(w, (size_t)blocks * PQ_BLOCK / 2 * PQ_NR, 0, 255);
+                fill_mults(blocks);
+                block_sums(sums, rows, blocks);
+                struct pq_panel4 panel = {w, mults, shifts[s]};
+                start_sums();
+                pq_tile_i4_c(want, rows, x, sums, &panel, blocks);
+                ops->tile_i4(got, rows, x, sums, &panel, blocks);
+                int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
+                if (i >= 0)
+                    FAIL("rows %d blocks %d shift %d: element %d is %d, not %d", rows, blocks,
+                         shifts[s], i, got[i], want[i]);
+            }
+}
+
+static void unpack_i4(void) {
+    enum { BLOCKS = 5, BYTES = BLOCKS * PQ_BLOCK * PQ_NR };
+    static uint8_t a[BYTES + GUARD], b[BYTES + GUARD];
+    for (int round = 0; round < 20; round++) {
+        fill_bytes(w, BYTES / 2, 0, 255);
+        fill_mults(BLOCKS);
+        struct pq_panel4 panel = {w, mults, round % 3};
+        memset(a, 0xaa, sizeof a);
+        memset(b, 0xaa, sizeof b);
+        pq_unpack_i4_c(a, &panel, BLOCKS);
+        ops->unpack_i4(b, &panel, BLOCKS);
+        for (int i = 0; i < BYTES + GUARD; i++)
+            if (a[i] != b[i])
+                FAIL("byte %d is %d, not %d", i, b[i], a[i]);
+    }
+}
+
+/* The two ways from 4-bit panels to sums agree: directly, and through bytes. */
+static void i4_equals_unpacked(void) {
+    enum { BLOCKS = 48, ROWS = 7 };
+    static uint8_t bytes[BLOCKS * PQ_BLOCK * PQ_NR];
+    static int32_t sums[BLOCKS * ROWS];
+    fill_bytes(x, BLOCKS * PQ_BLOCK * ROWS, -127, 127);
+    fill_bytes(w, BLOCKS * PQ_BLOCK / 2 * PQ_NR, 0, 255);
+    fill_mults(BLOCKS);
+    block_sums(sums, ROWS, BLOCKS);
+    struct pq_panel4 panel = {w, mults, 0};
+    memset(want, 0, sizeof want);
+    memset(got, 0, sizeof got);
+    ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS);
+    ops->unpack_i4(bytes, &panel, BLOCKS);
+    for (int r = 0; r < ROWS; r++)
+        for (int b = 0; b < BLOCKS; b++)
+            for (int c = 0; c < PQ_NR; c++)
+                got[r * PQ_NR + c] -= 128 * sums[b * ROWS + r];
+    ops->tile_i8(got, ROWS, x, bytes, BLOCKS * 8);
+    CHECK(memcmp(want, got, sizeof got) == 0);
+}
+
+static void fill_floats(float *p, size_t n, float range) {
+    for (size_t i = 0; i < n; i++)
+        p[i] = uniform(-range, range);
+}
+
+static void fill_bf16(uint16_t *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        p[i] = pq_f32_to_bf16(uniform(-1, 1) * (random32() % 50 == 0 ? 300.0f : 1.0f));
+}
+
+/* The contract's bound, from sums in double precision. */
+static void tile_bf16(void) {
+    for (int l = 0; l < LENGTHS; l++)
+        for (int rows = 1; rows <= PQ_MR; rows++) {
+            int units = lengths[l];
+            uint16_t *xs = (uint16_t *)x, *ws = (uint16_t *)w;
+            float acc[PQ_MR * PQ_NR + GUARD];
+            fill_bf16(xs, (size_t)units * rows * 2);
+            fill_bf16(ws, (size_t)units * PQ_NR * 2);
+            for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
+                acc[i] = (float)(i % 7);
+            ops->tile_bf16(acc, rows, xs, ws, units);
+            for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
+                double sum = i % 7, size = i % 7;
+                for (int j = 0; i < rows * PQ_NR && j < 2 * units; j++) {
+                    int r = i / PQ_NR, c = i % PQ_NR;
+                    double product = (double)pq_bf16_to_f32(xs[(j / 2 * rows + r) * 2 + j % 2]) *
+                                     pq_bf16_to_f32(ws[(j / 2 * PQ_NR + c) * 2 + j % 2]);
+                    sum += product;
+                    size += fabs(product);
+                }
+                if (!(fabs(acc[i] - sum) <= 0x1p-22 * 2 * units * size))
+                    FAIL("rows %d units %d: element %d is %g, not %g", rows, units, i, acc[i], sum);
+            }
+        }
+}
+
+/* A row's sum does not depend on how many rows are in its tile: decode equals prefill. */
+static void tile_bf16_rows_agree(void) {
+    enum { UNITS = 96 };
+    uint16_t *xs = (uint16_t *)x, *ws = (uint16_t *)w;
+    fill_bf16(xs, UNITS * PQ_MR * 2);
+    fill_bf16(ws, UNITS * PQ_NR * 2);
+    float whole[PQ_MR * PQ_NR] = {0};
+    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS);
+    for (int r = 0; r < PQ_MR; r++) {
+        uint16_t row[UNITS * 2];
+        float alone[PQ_NR] = {0};
+        for (int i = 0; i < UNITS * 2; i++)
+            row[i] = xs[(i / 2 * PQ_MR + r) * 2 + i % 2];
+        ops->tile_bf16(alone, 1, row, ws, UNITS);
+        if (memcmp(alone, whole + r * PQ_NR, sizeof alone))
+            FAIL("row %d differs when it is alone", r);
+    }
+}
+
+static void tile_f32(void) {
+    for (int l = 0; l < 5; l++)
+        for (int rows = 1; rows <= PQ_MR; rows++) {
+            fill_floats((float *)x, (size_t)lengths[l] * rows, 2);
+            fill_floats((float *)w, (size_t)lengths[l] * PQ_NR, 2);
+            float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
+            fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
+            memcpy(b, a, sizeof a);
+            pq_tile_f32_c(a, rows, x, w, lengths[l]);
+            ops->tile_f32(b, rows, x, w, lengths[l]);
+            int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
+            if (i >= 0)
+                FAIL("rows %d units %d: element %d is %g, not %g", rows, lengths[l], i, b[i], a[i]);
+        }
+}
+
+/* ---- elementwise: the same bits as the plain build, and the right values --------------------- */
+
+enum { N = 1000 };
+static float f[N + GUARD], g[N + GUARD], h[N + GUARD], u[N + GUARD], v[N + GUARD];
+
+static void hard_floats(float *p, int n) {
+    static const float hard[] = {0,      -0.0f,    1e-42f, -1e-40f, 1e30f, -1e30f,
+                                 88.72f, -103.97f, 0.5f,   1.5f,    -2.5f, 1e-8f};
+    for (int i = 0; i < n; i++)
+        p[i] = random32() % 8 == 0 ? hard[random32() % 12] : uniform(-20, 20);
+}
+
+static void rmsnorm(void) {
+    for (int n = 1; n < 100; n++) {
+        fill_floats(f, (size_t)n, 100);
+        fill_floats(g, (size_t)n, 2);
+        pq_elementwise_c.rmsnorm(u, f, g, n, 1e-5f);
+        ops->e->rmsnorm(v, f, g, n, 1e-5f);
+        CHECK(memcmp(u, v, (size_t)n * 4) == 0);
+        double square = 0;
+        for (int i = 0; i < n; i++)
+            square += (double)f[i] * f[i];
+        for (int i = 0; i < n; i++)
+            CHECK(fabs(v[i] - f[i] / sqrt(square / n + 1e-5) * g[i]) <= 1e-5 * fabs(v[i]) + 1e-30);
+    }
+}
+
+static void quantize(void) {
+    for (int n = PQ_BLOCK; n <= 960; n += PQ_BLOCK) {
+        int8_t a[N], b[N];
+        int32_t sa[N / PQ_BLOCK], sb[N / PQ_BLOCK];
+        fill_floats(f, (size_t)n, n % 3 ? 1.0f : 1e20f);
+        float scale = pq_elementwise_c.quantize(a, sa, f, n);
+        CHECK(ops->e->quantize(b, sb, f, n) == scale);
+        CHECK(memcmp(a, b, (size_t)n) == 0 && memcmp(sa, sb, (size_t)n / PQ_BLOCK * 4) == 0);
+        int32_t total = 0;
+        for (int i = 0; i < n; i++) {
+            CHECK(b[i] >= -127 && fabsf(f[i] - (float)b[i] * scale) <= scale * 0.50001f);
+            total += b[i];
+            if (i % PQ_BLOCK == PQ_BLOCK - 1) {
+                CHECK(sb[i / PQ_BLOCK] == total);
+                total = 0;
+            }
+        }
+    }
+}
+
+static void quantize_edge_rows(void) {
+    int8_t q[64];
+    int32_t sums[2];
+    memset(f, 0, sizeof f);
+    memset(q, 1, sizeof q);
+    CHECK(ops->e->quantize(q, sums, f, 64) == 0 && q[0] == 0 && q[63] == 0 && sums[1] == 0);
+    for (int i = 0; i < 64; i++)
+        f[i] = i == 5 ? 127.0f : (float)(i % 4) + 0.5f; /* ties go to the even code */
+    CHECK(ops->e->quantize(q, sums, f, 64) == 1.0f);
+    CHECK(q[0] == 0 && q[1] == 2 && q[2] == 2 && q[3] == 4 && q[5] == 127);
+    f[9] = -INFINITY;
+    CHECK(isnan(ops->e->quantize(q, sums, f, 64)) && q[5] == 0 && sums[0] == 0);
+    f[9] = NAN;
+    CHECK(isnan(ops->e->quantize(q, sums, f, 64)));
+}
+
+static void bf16_conversions(void) {
+    for (int n = 1; n < N; n += 37) {
+        uint16_t a[N + GUARD];
+        memset(a, 0xaa, sizeof a);
+        hard_floats(f, n);
+        f[0] = n % 2 ? NAN : INFINITY;
+        ops->e->to_bf16(a, f, n);
+        ops->e->from_bf16(u, a, n);
+        for (int i = 0; i < n; i++)
+            CHECK(a[i] == pq_f32_to_bf16(f[i]) && pq_f32_bits(u[i]) == (uint32_t)a[i] << 16);
+        CHECK(a[n] == 0xaaaa);
+    }
+}
+
+static void silu_mul(void) {
+    for (int n = 1; n < N; n += 13) {
+        hard_floats(f, n);
+        hard_floats(g, n);
+        pq_elementwise_c.silu_mul(u, f, g, n);
+        v[n] = 7;
+        ops->e->silu_mul(v, f, g, n);
+        CHECK(memcmp(u, v, (size_t)n * 4) == 0 && v[n] == 7);
+        for (int i = 0; i < n; i++) {
+            double silu = f[i] / (1 + exp(-(double)f[i])) * g[i];
+            if (fabs(silu) > 1e-30 && fabs(silu) < 1e38)
+                CHECK(fabs(v[i] - silu) <= 4e-7 * fabs(silu) + (f[i] < -87 ? 1e-35 * fabs(g[i]) : 0));
+        }
+    }
+}
+
+static void rope(void) {
+    for (int half = 1; half <= 64; half++) {
+        fill_floats(f, (size_t)half * 2, 3);
+        memcpy(u, f, sizeof f);
+        memcpy(v, f, sizeof f);
+        for (int i = 0; i < half; i++) {
+            g[i] = cosf((float)i);
+            h[i] = sinf((float)i);
+        }
+        pq_elementwise_c.rope(u, g, h, half);
+        ops->e->rope(v, g, h, half);
+        CHECK(memcmp(u, v, sizeof u) == 0);
+        CHECK(fabsf(v[0] * v[0] + v[half] * v[half] - f[0] * f[0] - f[half] * f[half]) < 1e-4f);
+    }
+}
+
+/* Two blocks, the second cut short, against the softmax of all of it. */
+static void softmax(void) {
+    for (int valid = 1; valid <= 128; valid += 3) {
+        float s[256], a[256], b[256];
+        for (int i = 0; i < 256; i++)
+            s[i] = uniform(-30, 30);
+        memcpy(a, s, sizeof s);
+        memcpy(b, s, sizeof s);
+        float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, alpha = 1;
+        pq_elementwise_c.softmax(a, 128, 128, 0.3f, &max[0], &sum[0]);
+        pq_elementwise_c.softmax(a + 128, 128, valid, 0.3f, &max[0], &sum[0]);
+        CHECK(ops->e->softmax(b, 128, 128, 0.3f, &max[1], &sum[1]) == 0);
+        alpha = ops->e->softmax(b + 128, 128, valid, 0.3f, &max[1], &sum[1]);
+        CHECK(memcmp(a, b, sizeof a) == 0 && max[0] == max[1] && sum[0] == sum[1]);
+        double top = -1e9, total = 0;
+        for (int i = 0; i < 128 + valid; i++)
+            top = fmax(top, 0.3f * s[i]);
+        for (int i = 0; i < 128 + valid; i++)
+            total += exp(0.3f * s[i] - top);
+        for (int i = 0; i < 256; i++) {
+            double p = i < 128 + valid ? exp(0.3f * s[i] - top) / total : 0;
+            double mine = (double)b[i] * (i < 128 ? alpha : 1) / sum[1];
+            CHECK(fabs(mine - p) <= 3e-6 * p + 1e-12);
+        }
+        CHECK(ops->e->softmax(b, 128, 0, 0.3f, &max[1], &sum[1]) == 1 && b[0] == 0 && b[127] == 0);
+    }
+}
+
+static void finish(void) {
+    int32_t acc[PQ_NR];
+    for (int n = 1; n <= PQ_NR; n++)
+        for (int add = 0; add < 2; add++)
+            for (int bias = 0; bias < 2; bias++) {
+                for (int i = 0; i < PQ_NR; i++)
+                    acc[i] = (int32_t)random32();
+                fill_floats(f, PQ_NR, 1);
+                fill_floats(g, PQ_NR, 1);
+                fill_floats(u, PQ_NR, 1);
+                memcpy(v, u, sizeof u);
+                memcpy(h, u, sizeof u);
+                pq_elementwise_c.finish_int(u, acc, 0.37f, f, bias ? g : NULL, n, add);
+                ops->e->finish_int(v, acc, 0.37f, f, bias ? g : NULL, n, add);
+                CHECK(memcmp(u, v, PQ_NR * 4) == 0);
+                for (int i = 0; i < n; i++) {
+                    float y = (float)acc[i] * (0.37f * f[i]);
+                    y = bias ? y + g[i] : y;
+                    CHECK(v[i] == (add ? h[i] + y : y));
+                }
+                ops->e->finish_fp(v, f, bias ? g : NULL, n, add);
+                pq_elementwise_c.finish_fp(u, f, bias ? g : NULL, n, add);
+                CHECK(memcmp(u, v, PQ_NR * 4) == 0);
+            }
+}
+
+int main(void) {
+    x = aligned_alloc(64, (size_t)MAX_UNITS * PQ_MR * 4);
+    w = aligned_alloc(64, (size_t)MAX_UNITS * PQ_NR * 4);
+    mults = aligned_alloc(64, (size_t)MAX_UNITS * 16);
+    for (int isa = 0; isa <= (int)pq_isa_best(); isa++) {
+        ops = pq_ops_get((enum pq_isa)isa);
+        state = 20251224;
+        char name[64];
+#define KERNEL(test)                                                                               \
+    do {                                                                                           \
+        test();                                                                                    \
+        snprintf(name, sizeof name, "%s %s", #test, pq_isa_name(ops->isa));                        \
+        tap_report(name);                                                                          \
+    } while (0)
+        KERNEL(tile_i8);
+        KERNEL(tile_i4);
+        KERNEL(unpack_i4);
+        KERNEL(i4_equals_unpacked);
+        KERNEL(tile_bf16);
+        KERNEL(tile_bf16_rows_agree);
+        KERNEL(tile_f32);
+        KERNEL(rmsnorm);
+        KERNEL(quantize);
+        KERNEL(quantize_edge_rows);
+        KERNEL(bf16_conversions);
+        KERNEL(silu_mul);
+        KERNEL(rope);
+        KERNEL(softmax);
+        KERNEL(finish);
+    }
+    free(x);
+    free(w);
+    free(mults);
+    return tap_done();
+}
