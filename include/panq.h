@@ -219,15 +219,15 @@ struct pq_feed {
     int n;                 /* tokens, >= 1 */
     const int32_t *tokens; /* [n] ids, 0 <= id < vocab; borrowed for the call */
     int n_logits;          /* 0 .. n: logits of this many of the last tokens are wanted */
-    float *logits;         /* [n_logits][vocab], the caller's; may be NULL when n_logits is 0 */
 };
 
 /* Run the model on a ragged batch: feeds [n] of any lengths, together at most options.batch tokens.
  * A sequence's results do not depend on what else is in the batch, on how its prompt is cut into
  * chunks, or on the number of threads.
+ *   logits  [sum of n_logits][vocab] out, in the order of the feeds; NULL when none are wanted
  * Errors: PQ_EINVAL, PQ_ERANGE; no sequence has advanced then. */
 enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n,
-                          struct pq_err *err);
+                          float *logits, struct pq_err *err);
 int pq_sequence_length(const struct pq_context *ctx, int sequence);
 /* Forget all but the first `length` tokens; 0 frees the slot for another sequence. */
 void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length);

@@ -223,24 +223,33 @@ static void scale(float *y, float a, int n) {
         y[i] *= a;
 }
 
-static void finish_int(float *y, const int32_t *acc, float xscale, const float *wscale,
-                       const float *bias, int n, bool add) {
-    if (!bias && !add) {
-        for (int c = 0; c < n; c++)
-            y[c] = (float)acc[c] * (xscale * wscale[c]);
+/* 16 columns of a finished tile, or the n < 16 that there are. */
+INLINE void put(float *y, f32x16 v, int n, bool add) {
+    if (n >= LANES) {
+        store(y, add ? load(y) + v : v);
         return;
     }
-    for (int c = 0; c < n; c++) {
-        float v = (float)acc[c] * (xscale * wscale[c]) + (bias ? bias[c] : 0.0f);
-        y[c] = add ? y[c] + v : v;
-    }
+    if (add)
+        v = load_part(y, n) + v;
+    memcpy(y, &v, (size_t)n * sizeof *y);
 }
 
-static void finish_fp(float *y, const float *acc, const float *bias, int n, bool add) {
-    for (int c = 0; c < n; c++) {
-        float v = acc[c] + (bias ? bias[c] : 0.0f);
-        y[c] = add ? y[c] + v : v;
-    }
+static void finish_int(float *y, size_t ldy, const int32_t *acc, int rows, const float *xscale,
+                       const float *wscale, const float *bias, int n, bool add) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < n; c += LANES) {
+            i32x16 sum;
+            memcpy(&sum, acc + r * PQ_NR + c, sizeof sum);
+            f32x16 v = __builtin_convertvector(sum, f32x16) * (xscale[r] * load(wscale + c));
+            put(y + (size_t)r * ldy + c, v + load(bias + c), n - c, add);
+        }
+}
+
+static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
+                      bool add) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < n; c += LANES)
+            put(y + (size_t)r * ldy + c, load(acc + r * PQ_NR + c) + load(bias + c), n - c, add);
 }
 
 const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {

@@ -74,12 +74,14 @@ struct pq_elementwise {
     float (*softmax)(float *s, int n, int valid, float scale, float *max, float *sum);
     /* y[i] *= a. */
     void (*scale)(float *y, float a, int n);
-    /* y[c] = (float)acc[c] * (xscale * wscale[c]) + bias[c], c < n; bias may be NULL; added to y
-     * where `add`. */
-    void (*finish_int)(float *y, const int32_t *acc, float xscale, const float *wscale,
-                       const float *bias, int n, bool add);
-    /* y[c] = acc[c] + bias[c], the same way. */
-    void (*finish_fp)(float *y, const float *acc, const float *bias, int n, bool add);
+    /* The end of an integer tile: acc, y [rows][..], rows of y ldy apart, columns c < n <= PQ_NR
+     *   y[r][c] = (float)acc[r][c] * (xscale[r] * wscale[c]) + bias[c]
+     * added to y where `add`.  acc, wscale and bias have PQ_NR columns. */
+    void (*finish_int)(float *y, size_t ldy, const int32_t *acc, int rows, const float *xscale,
+                       const float *wscale, const float *bias, int n, bool add);
+    /* The end of an FP tile: y[r][c] = acc[r][c] + bias[c], the same way. */
+    void (*finish_fp)(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
+                      bool add);
 };
 
 struct pq_ops {

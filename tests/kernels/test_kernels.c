@@ -353,29 +353,31 @@ static void softmax(void) {
 }
 
 static void finish(void) {
-    int32_t acc[PQ_NR];
+    enum { ROWS = 3, LDY = 40 };
+    int32_t acc[ROWS * PQ_NR];
+    float xscale[ROWS] = {0.37f, 0, 1e-3f};
     for (int n = 1; n <= PQ_NR; n++)
-        for (int add = 0; add < 2; add++)
-            for (int bias = 0; bias < 2; bias++) {
-                for (int i = 0; i < PQ_NR; i++)
-                    acc[i] = (int32_t)random32();
-                fill_floats(f, PQ_NR, 1);
-                fill_floats(g, PQ_NR, 1);
-                fill_floats(u, PQ_NR, 1);
-                memcpy(v, u, sizeof u);
-                memcpy(h, u, sizeof u);
-                pq_elementwise_c.finish_int(u, acc, 0.37f, f, bias ? g : NULL, n, add);
-                ops->e->finish_int(v, acc, 0.37f, f, bias ? g : NULL, n, add);
-                CHECK(memcmp(u, v, PQ_NR * 4) == 0);
-                for (int i = 0; i < n; i++) {
-                    float y = (float)acc[i] * (0.37f * f[i]);
-                    y = bias ? y + g[i] : y;
-                    CHECK(v[i] == (add ? h[i] + y : y));
+        for (int add = 0; add < 2; add++) {
+            for (int i = 0; i < ROWS * PQ_NR; i++)
+                acc[i] = (int32_t)random32();
+            fill_floats(f, ROWS * PQ_NR, 1);
+            fill_floats(g, PQ_NR, 1);
+            fill_floats(h, ROWS * LDY, 1);
+            memcpy(u, h, sizeof u);
+            ops->e->finish_int(u, LDY, acc, ROWS, xscale, f, g, n, add);
+            memcpy(v, h, sizeof v);
+            ops->e->finish_fp(v, LDY, f, ROWS, g, n, add);
+            for (int i = 0; i < ROWS * LDY; i++) {
+                int r = i / LDY, c = i % LDY, a = r * PQ_NR + c;
+                if (c >= n) {
+                    CHECK(u[i] == h[i] && v[i] == h[i]);
+                    continue;
                 }
-                ops->e->finish_fp(v, f, bias ? g : NULL, n, add);
-                pq_elementwise_c.finish_fp(u, f, bias ? g : NULL, n, add);
-                CHECK(memcmp(u, v, PQ_NR * 4) == 0);
+                float fp = f[a] + g[c], whole = (float)acc[a] * (xscale[r] * f[c]) + g[c];
+                CHECK(v[i] == (add ? h[i] + fp : fp));
+                CHECK(u[i] == (add ? h[i] + whole : whole));
             }
+        }
 }
 
 int main(void) {
