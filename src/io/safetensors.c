@@ -134,6 +134,11 @@ static enum pq_status check_metadata(const char *path, json_t *metadata, struct 
     if (!json_is_object(metadata))
         return pq_fail(err, PQ_EFORMAT, "%s: __metadata__ is %s, not an object", path,
                        pq_json_show(metadata).text);
+    json_object_foreach(metadata, key, value) {
+        if (!json_is_string(value))
+            return pq_fail(err, PQ_EFORMAT, "%s: __metadata__ key \"%.80s\" is %s, not a string",
+                           path, key, pq_json_show(value).text);
+    }
     return PQ_OK;
 }
 
