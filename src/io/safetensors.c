@@ -28,20 +28,20 @@ bool pq_safetensors_skips(const char *name) {
 }
 
 /* Printable ASCII, so that a name can stand in a sentence, a table or a terminal as it is. */
-static bool is_name(const char *name) {
+static enum pq_status check_name(const char *name, const char *path, struct pq_err *err) {
     size_t length = 0;
-    for (; name[length]; length++)
-        if (name[length] <= ' ' || name[length] > '~' || length == MAX_NAME)
-            return false;
-    return length > 0 && strcmp(name, "__metadata__") != 0;
+    while (length <= MAX_NAME && name[length] > ' ' && name[length] <= '~')
+        length++;
+    if (length == 0 || length > MAX_NAME || name[length] || strcmp(name, "__metadata__") == 0)
+        return pq_fail(err, PQ_EFORMAT,
+                       "%s: \"%.80s\" is no tensor name: 1 to %d printable characters", path, name,
+                       MAX_NAME);
+    return PQ_OK;
 }
 
 enum pq_status pq_safetensors_measure(const struct pq_tensor_info *info, const char *path,
                                       size_t *bytes, struct pq_err *err) {
-    if (!is_name(info->name))
-        return pq_fail(err, PQ_EFORMAT,
-                       "%s: \"%.80s\" is no tensor name: 1 to %d printable characters", path,
-                       info->name, MAX_NAME);
+    PQ_TRY(check_name(info->name, path, err));
     if (info->rank < 0 || info->rank > MAX_RANK)
         return pq_fail(err, PQ_EUNSUPPORTED, "%s: tensor %s has rank %d, not 0 to %d", path,
                        info->name, info->rank, MAX_RANK);
@@ -87,7 +87,7 @@ static enum pq_status read_offsets(const json_t *offsets, const char *path, size
                        offsets ? pq_json_show(offsets).text : "missing");
     if ((uint64_t)json_integer_value(to) > data_bytes)
         return pq_fail(err, PQ_EFORMAT,
-                       "%s: tensor %s ends at byte %lld of the data, but the file holds %zu: it is "
+                       "%s: tensor %s ends at byte %lld of the data, but the file holds %zu: "
                        "cut short",
                        path, info->name, (long long)json_integer_value(to), data_bytes);
     *begin = (size_t)json_integer_value(from);
@@ -102,12 +102,13 @@ static enum pq_status read_tensor(struct pq_safetensors *st, const char *name, c
     struct pq_safetensors_tensor *out = &st->tensors[st->n];
     *out = (struct pq_safetensors_tensor){
         .info = {.name = name, .file = slash ? slash + 1 : st->path}};
+    PQ_TRY(check_name(name, st->path, err));
     if (!json_is_object(entry))
-        return pq_fail(err, PQ_EFORMAT, "%s: the entry of tensor %.80s is %s, not an object",
-                       st->path, name, pq_json_show(entry).text);
+        return pq_fail(err, PQ_EFORMAT, "%s: the entry of tensor %s is %s, not an object", st->path,
+                       name, pq_json_show(entry).text);
     const json_t *dtype = json_object_get(entry, "dtype");
     if (!json_is_string(dtype))
-        return pq_fail(err, PQ_EFORMAT, "%s: tensor %.80s has dtype %s", st->path, name,
+        return pq_fail(err, PQ_EFORMAT, "%s: tensor %s has dtype %s", st->path, name,
                        dtype ? pq_json_show(dtype).text : "missing");
     size_t begin = 0, bytes, item;
     out->info.dtype = json_string_value(dtype);
@@ -157,7 +158,7 @@ static enum pq_status check_cover(const struct pq_safetensors *st, const unsigne
         size_t begin = (size_t)((const unsigned char *)st->tensors[i].data - data);
         if (begin != due)
             return pq_fail(err, PQ_EFORMAT,
-                           "%s: tensor %.255s begins at byte %zu of the data where %zu is due: "
+                           "%s: tensor %s begins at byte %zu of the data where %zu is due: "
                            "tensors %s",
                            st->path, st->tensors[i].info.name, begin, due,
                            begin < due ? "overlap" : "leave a hole");
