@@ -5,12 +5,13 @@
  *   W8     P.weight         I8                [n, k]
  *          P.weight_scale   F32 | BF16 | F16  [n, 1] or [n]
  *   W4     P.weight_packed  U8   [n, ceil(k/2)]     code + 8, input 0 in the low nibble
- *          P.weight_group   U8   [n, ceil(G/2)]     multiplier 1..15 of each of the G =
- * ceil(k/group) groups, group 0 in the low nibble; absent when the whole channel is one group (with
- * a group size that k does not exceed it may be there) P.weight_scale   F32  [n, 1] or [n] all
- * P.bias           BF16 | F16 | F32  [n], where the family has one weight = scale[n] *
- * multiplier[n][j / group] * code, codes -8..7. The embedding is FP, or W8 (rows are its outputs)
- * when it is also the head.
+ *          P.weight_group   U8   [n, ceil(G/2)]     multiplier 1..15 of each group, group 0 in the
+ *                                                   low nibble; G = ceil(k/group); none when the
+ *                                                   group size is the channel, optional when G = 1
+ *          P.weight_scale   F32  [n, 1] or [n]
+ *   all    P.bias           BF16 | F16 | F32  [n], where the family has one
+ * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
+ * The embedding is FP, or W8 (rows are its outputs) when it is also the head.
  *
  * config.json says which forms may occur (W8A8: FP and W8; W4A8: all three, the head FP or W8), the
  * tensors say which one a linear has.  A tied checkpoint's own lm_head.weight, and
