@@ -1,0 +1,76 @@
+/* gemm.h - linears in panels, activations in tiles, and the product of the two on a pool. */
+#ifndef PQ_CPU_GEMM_H
+#define PQ_CPU_GEMM_H
+
+#include "base/threads.h"
+#include "cpu/ops.h"
+
+/* How values are held in 4-byte units. */
+enum pq_kind { PQ_KIND_I8, PQ_KIND_I4, PQ_KIND_BF16, PQ_KIND_F32 };
+
+/* Values of one unit; 4-bit weights meet 8-bit activations, so theirs is that of int8. */
+static inline int pq_unit_values(enum pq_kind kind) {
+    return kind == PQ_KIND_F32 ? 1 : kind == PQ_KIND_BF16 ? 2 : 4;
+}
+
+static inline int pq_round_up(int value, int multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/* y = x W^T + bias, W [n][k].  Everything is borrowed from the model's memory. */
+struct pq_linear {
+    enum pq_kind kind;
+    int n, k;             /* as the checkpoint has them */
+    int units;            /* of a panel row: k padded to a multiple of PQ_BLOCK */
+    unsigned char *panel; /* [panels][panel_bytes], see ops.h */
+    size_t panel_bytes;
+    unsigned char *mults; /* I4: [panels][mult_bytes] */
+    size_t mult_bytes;
+    int shift;    /* I4: group of block b = b >> shift */
+    float *scale; /* I8, I4: [panels * PQ_NR] */
+    float *bias;  /* [panels * PQ_NR], zeros where there is none */
+};
+
+static inline int pq_linear_panels(const struct pq_linear *linear) {
+    return (linear->n + PQ_NR - 1) / PQ_NR;
+}
+
+/* Set the sizes of a linear from kind, n, k and (I4) group; the pointers stay as they are. */
+void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group);
+/* Bytes of weights, multipliers and scales, panels' padding included. */
+size_t pq_linear_bytes(const struct pq_linear *linear);
+
+/* Activations of m tokens, ready to be multiplied. */
+struct pq_rows {
+    enum pq_kind kind; /* I8, BF16 or F32 */
+    int m, units;
+    unsigned char *x; /* tiles of PQ_MR rows, the last one as high as is left: see ops.h */
+    float *scale;     /* I8: [m] */
+    int32_t *sum;     /* I8: [m], of all codes of a row */
+    int32_t *sums;    /* I8: tiles [blocks][rows], of each block */
+};
+
+/* Memory for m rows of k values of any kind, and its division for one kind. */
+size_t pq_rows_bytes(int m, int k);
+void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *memory);
+/* Set row r from x [k]; temp holds at least 8 * (k + PQ_BLOCK) bytes.  Different rows may be set
+ * at the same time. */
+void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, const float *x,
+                 int k, void *temp);
+
+/* One product of a call: y [m][n], rows ldy apart; added to y where `add`. */
+struct pq_product {
+    const struct pq_linear *linear; /* its kind agrees with the rows' */
+    float *y;
+    size_t ldy;
+    bool add;
+};
+
+/* What each thread needs: an unpacked panel of the largest 4-bit linear. */
+size_t pq_multiply_scratch(int k);
+
+/* All products of the same rows in one parallel section.  scratch [threads] as above. */
+void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_rows *rows,
+                 const struct pq_product *products, int n, void *const *scratch);
+
+#endif

@@ -1,0 +1,104 @@
+/* machine.c - what this machine can do, for speeds to be held against. */
+#include "base/arena.h"
+#include "base/threads.h"
+#include "cpu/ops.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { TRIALS = 5, STREAM = 64 << 20 /* bytes a thread reads, past any cache of its own */ };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct probe {
+    double (*peak)(int rounds);
+    int rounds;
+    const unsigned char *stream; /* [threads][STREAM] */
+    double work[1024];           /* [threads] */
+};
+
+static void peak_task(void *arg, int task, int thread) {
+    (void)thread;
+    struct probe *p = arg;
+    p->work[task] = p->peak(p->rounds);
+}
+
+static void read_task(void *arg, int task, int thread) {
+    (void)thread;
+    struct probe *p = arg;
+    typedef uint64_t words __attribute__((vector_size(64)));
+    const words *w = (const void *)(p->stream + (size_t)task * STREAM);
+    words a = {0}, b = {0};
+    for (size_t i = 0; i < STREAM / sizeof *w; i += 2) {
+        a |= w[i];
+        b |= w[i + 1];
+    }
+    a |= b;
+    __asm__ volatile("" ::"m"(a));
+    p->work[task] = STREAM;
+}
+
+/* The best of a few trials, in units of work a second: the limit, not the average. */
+static double rate(struct pq_pool *pool, struct probe *p, pq_task_fn *fn) {
+    int threads = pq_pool_threads(pool);
+    double best = 0;
+    for (int i = 0; i <= TRIALS; i++) {
+        double start = now(), work = 0;
+        pq_pool_run(pool, threads, fn, p);
+        double seconds = now() - start;
+        for (int t = 0; t < threads; t++)
+            work += p->work[t];
+        if (i > 0 && work / seconds > best) /* the first one wakes clocks and threads */
+            best = work / seconds;
+    }
+    return best;
+}
+
+static double peak_rate(struct pq_pool *pool, struct probe *p, double (*peak)(int rounds)) {
+    p->peak = peak;
+    p->rounds = 1000;
+    double start = now();
+    peak(p->rounds);
+    double each = (now() - start) / p->rounds;
+    p->rounds = (int)(0.01 / (each > 1e-10 ? each : 1e-10));
+    return rate(pool, p, peak_task);
+}
+
+static void processor_name(char *out, size_t size) {
+    snprintf(out, size, "unknown processor");
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            colon[1 + strcspn(colon + 1, "\n")] = 0;
+            snprintf(out, size, "%s", colon + 2);
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
+enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
+                                  struct pq_err *err) {
+    const struct pq_ops *ops = pq_ops_get(isa);
+    struct pq_machine machine = {.isa = ops->isa};
+    struct pq_arena arena;
+    size_t bytes = (size_t)pq_pool_threads(pool) * STREAM;
+    PQ_TRY(pq_arena_open(&arena, bytes, false, "the bandwidth probe", err));
+    memset(arena.base, 1, bytes);
+    struct probe probe = {.stream = arena.base};
+    processor_name(machine.cpu, sizeof machine.cpu);
+    machine.int8_gops = peak_rate(pool, &probe, ops->peak_i8) * 1e-9;
+    machine.bf16_gflops = peak_rate(pool, &probe, ops->peak_bf16) * 1e-9;
+    machine.read_gbs = rate(pool, &probe, read_task) * 1e-9;
+    pq_arena_close(&arena);
+    *out = machine;
+    return PQ_OK;
+}

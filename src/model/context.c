@@ -1,0 +1,128 @@
+#include "model/context.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* What a task needs at most: a row of floats and its conversion, an unpacked panel, or a tile of
+ * attention. */
+static size_t thread_bytes(const struct pq_config *c) {
+    int widest = c->ffn > c->hidden ? c->ffn : c->hidden;
+    if (c->heads * c->head_dim > widest)
+        widest = c->heads * c->head_dim;
+    size_t rows = (size_t)(widest + PQ_BLOCK) * 3 * sizeof(float);
+    return larger(larger(rows, pq_multiply_scratch(widest)), pq_attention_scratch(c->head_dim));
+}
+
+/* Places everything in the arena; where it has no memory yet, only adds up. */
+static size_t place(struct pq_context *ctx, bool placing) {
+    const struct pq_config *c = &ctx->model->config;
+    struct pq_scratch *s = &ctx->scratch;
+    size_t m = (size_t)ctx->options.batch, sequences = (size_t)ctx->options.sequences;
+    size_t d = (size_t)c->head_dim, q = m * (size_t)c->heads * d, kv = m * (size_t)c->kv_heads * d;
+    size_t ffn = m * (size_t)c->ffn, threads = (size_t)pq_pool_threads(ctx->pool);
+    int widest = c->ffn > c->hidden ? c->ffn : c->hidden;
+    if (c->heads * c->head_dim > widest)
+        widest = c->heads * c->head_dim;
+    float *shared = NULL;
+    struct {
+        void *to;
+        size_t bytes;
+    } pieces[] = {
+        {&s->x, m * (size_t)c->hidden * sizeof(float)},
+        {&shared, larger(2 * q + 2 * kv, 2 * ffn) * sizeof(float)},
+        {&s->cos, m * d / 2 * sizeof(float)},
+        {&s->sin, m * d / 2 * sizeof(float)},
+        {&s->integer_rows, pq_rows_bytes(ctx->options.batch, widest)},
+        {&s->fp_rows, pq_rows_bytes(ctx->options.batch, widest)},
+        {&s->tokens, m * sizeof *s->tokens},
+        {&s->positions, m * sizeof *s->positions},
+        {&s->wanted, m * sizeof *s->wanted},
+        {&s->chunks, sequences * sizeof *s->chunks},
+        {&s->first_task, (sequences + 1) * sizeof *s->first_task},
+        {&s->thread, threads * sizeof *s->thread},
+        {&ctx->length, sequences * sizeof *ctx->length},
+    };
+    size_t bytes = 0, each = pq_arena_piece(thread_bytes(c));
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        bytes += pq_arena_piece(pieces[i].bytes);
+        if (placing) {
+            void *at = pq_arena_take(&ctx->arena, pieces[i].bytes);
+            memcpy(pieces[i].to, &at, sizeof at);
+        }
+    }
+    if (placing) {
+        s->q = s->gate = shared;
+        s->k = s->q + q;
+        s->v = s->k + kv;
+        s->attention = s->v + kv;
+        s->up = s->gate + ffn;
+        for (size_t t = 0; t < threads; t++)
+            s->thread[t] = pq_arena_take(&ctx->arena, each);
+    }
+    return bytes + threads * each;
+}
+
+static enum pq_status check_options(const struct pq_context_options *o, const struct pq_config *c,
+                                    struct pq_err *err) {
+    if (o->sequences < 1 || o->sequences > 65536)
+        return pq_fail(err, PQ_EINVAL, "sequences must be 1 to 65536, not %d", o->sequences);
+    if (o->batch < 1 || o->batch > 65536)
+        return pq_fail(err, PQ_EINVAL, "batch must be 1 to 65536 tokens, not %d", o->batch);
+    if (o->positions < 1 || o->positions > c->max_positions)
+        return pq_fail(err, PQ_ERANGE, "positions must be 1 to %d, the model's limit, not %d",
+                       c->max_positions, o->positions);
+    return PQ_OK;
+}
+
+enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *model,
+                               struct pq_pool *pool, const struct pq_context_options *options,
+                               struct pq_err *err) {
+    const struct pq_config *c = &model->config;
+    PQ_TRY(check_options(options, c, err));
+    struct pq_context *ctx = calloc(1, sizeof *ctx);
+    if (!ctx)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a context");
+    ctx->model = model;
+    ctx->pool = pool;
+    ctx->options = *options;
+    enum pq_status status = pq_arena_open(&ctx->arena, place(ctx, false), false, "scratch", err);
+    if (status == PQ_OK)
+        status = pq_kv_open(&ctx->kv, model->fp, c->layers, options->sequences, c->kv_heads,
+                            c->head_dim, options->positions, err);
+    if (status != PQ_OK) {
+        pq_context_close(ctx);
+        return status;
+    }
+    place(ctx, true);
+    *out = ctx;
+    return PQ_OK;
+}
+
+void pq_context_close(struct pq_context *ctx) {
+    if (!ctx)
+        return;
+    pq_kv_close(&ctx->kv);
+    pq_arena_close(&ctx->arena);
+    free(ctx);
+}
+
+size_t pq_context_kv_bytes(const struct pq_context *ctx) {
+    return ctx->kv.arena.used;
+}
+
+size_t pq_context_scratch_bytes(const struct pq_context *ctx) {
+    return ctx->arena.used;
+}
+
+int pq_sequence_length(const struct pq_context *ctx, int sequence) {
+    return ctx->length[sequence];
+}
+
+void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length) {
+    if (length >= 0 && length < ctx->length[sequence])
+        ctx->length[sequence] = length;
+}

@@ -1,0 +1,33 @@
+/* context.h - the mutable side of inference: the KV cache, the scratch, the sequences' lengths. */
+#ifndef PQ_MODEL_CONTEXT_H
+#define PQ_MODEL_CONTEXT_H
+
+#include "model/attention.h"
+#include "model/model.h"
+
+/* m = options.batch; all of it is cut from one arena at open. */
+struct pq_scratch {
+    float *x;                     /* [m][hidden], the residual stream */
+    float *q, *k, *v, *attention; /* [m][heads or KV heads * head_dim] */
+    float *gate, *up;             /* [m][ffn], in the place of q, k, v and attention */
+    float *cos, *sin;             /* [m][head_dim / 2] */
+    void *integer_rows, *fp_rows; /* the inputs of linears: pq_rows_bytes of the widest */
+    int32_t *tokens;              /* [m] */
+    int *positions;               /* [m] */
+    int *wanted;                  /* [m], rows whose logits are wanted */
+    struct pq_chunk *chunks;      /* [sequences] */
+    int *first_task;              /* [sequences + 1] */
+    unsigned char **thread;       /* [threads], for whatever a task needs */
+};
+
+struct pq_context {
+    const struct pq_model *model; /* borrowed */
+    struct pq_pool *pool;         /* borrowed */
+    struct pq_context_options options;
+    struct pq_kv kv;
+    struct pq_arena arena;
+    struct pq_scratch scratch;
+    int *length; /* [sequences] */
+};
+
+#endif

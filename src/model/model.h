@@ -1,0 +1,29 @@
+/* model.h - the weights of a model in memory, as the forward pass reads them. */
+#ifndef PQ_MODEL_MODEL_H
+#define PQ_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "cpu/gemm.h"
+#include "model/checkpoint.h"
+
+struct pq_layer {
+    float *attention_norm, *mlp_norm; /* [hidden] */
+    struct pq_linear q, k, v, o, gate, up, down;
+};
+
+struct pq_model {
+    const struct pq_checkpoint *ckpt; /* borrowed */
+    struct pq_config config;
+    const struct pq_ops *ops;
+    enum pq_kind fp; /* BF16 or F32: FP linears, attention and the KV cache */
+    const struct pq_tensor *embedding, *embedding_scale; /* scale: NULL where FP */
+    struct pq_layer *layers;                             /* [config.layers] */
+    float *norm;                                         /* [hidden], the last one */
+    struct pq_linear head;
+    struct pq_arena arena; /* all of the above */
+};
+
+/* Row `id` of the embedding to x [hidden]. */
+void pq_model_embed(const struct pq_model *model, int32_t id, float *x);
+
+#endif

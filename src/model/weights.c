@@ -1,0 +1,256 @@
+/* weights.c - from the tensors of a checkpoint to panels.
+ *
+ * Two walks over the same list of linears and norms: the first sums the bytes, the second, with
+ * the arena there, places and packs.  A tensor's pages leave memory as soon as it is packed, so
+ * that weights are resident once. */
+#include "model/model.h"
+
+#include "base/half.h"
+#include "cpu/pack.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME = 96 };
+
+struct loader {
+    struct pq_model *model;
+    struct pq_pool *pool;
+    struct pq_err *err;
+    bool packing; /* the second walk */
+    size_t bytes; /* of the first */
+};
+
+static const struct pq_tensor *find(const struct loader *l, const char *linear,
+                                    const char *suffix) {
+    char name[NAME + 16];
+    snprintf(name, sizeof name, "%s%s", linear, suffix);
+    return pq_checkpoint_find(l->model->ckpt, name);
+}
+
+static void *take(struct loader *l, size_t bytes) {
+    l->bytes += pq_arena_piece(bytes);
+    return l->packing ? pq_arena_take(&l->model->arena, bytes) : NULL;
+}
+
+/* ---- Packing --------------------------------------------------------------------------------- */
+
+struct packing {
+    const struct pq_linear *linear;
+    const struct pq_tensor *weight, *groups;
+    void **row; /* [threads], k floats each and half as many again */
+};
+
+/* Row n of an FP tensor as the values of the linear's kind. */
+static const void *fp_row(const struct packing *p, int n, float *temp) {
+    size_t k = (size_t)p->linear->k, first = (size_t)n * k;
+    if (p->weight->dtype == PQ_BF16 && p->linear->kind == PQ_KIND_BF16)
+        return (const uint16_t *)p->weight->data + first;
+    pq_tensor_to_f32(p->weight, first, k, temp);
+    if (p->linear->kind == PQ_KIND_F32)
+        return temp;
+    uint16_t *half = (uint16_t *)(temp + k);
+    for (size_t i = 0; i < k; i++)
+        half[i] = pq_f32_to_bf16(temp[i]);
+    return half;
+}
+
+static void pack_panel(void *arg, int panel, int thread) {
+    const struct packing *p = arg;
+    const struct pq_linear *w = p->linear;
+    size_t k = (size_t)w->k, row_bytes = w->kind == PQ_KIND_I4 ? (k + 1) / 2 : k;
+    size_t group_bytes = p->groups ? (size_t)p->groups->info.shape[1] : 0;
+    unsigned char *to = w->panel + (size_t)panel * w->panel_bytes;
+    unsigned char *mults = w->mults + (size_t)panel * w->mult_bytes;
+    for (int c = 0; c < PQ_NR; c++) {
+        int n = panel * PQ_NR + c;
+        if (n >= w->n) /* the arena is zero, and what the padding sums to is never read */
+            break;
+        if (w->kind == PQ_KIND_I8 || w->kind == PQ_KIND_I4)
+            pq_pack_row(w, to, c, (const unsigned char *)p->weight->data + (size_t)n * row_bytes);
+        else
+            pq_pack_row(w, to, c, fp_row(p, n, p->row[thread]));
+        if (w->kind == PQ_KIND_I4)
+            pq_pack_multipliers(
+                w, mults, c,
+                p->groups ? (const uint8_t *)p->groups->data + (size_t)n * group_bytes : NULL);
+    }
+}
+
+static enum pq_status pack(struct loader *l, const struct pq_linear *linear,
+                           const struct pq_tensor *weight, const struct pq_tensor *groups) {
+    int threads = pq_pool_threads(l->pool);
+    size_t row = ((size_t)linear->k * 6 + 63) / 64 * 64;
+    struct packing p = {linear, weight, groups, NULL};
+    unsigned char *memory = malloc(row * (size_t)threads);
+    p.row = malloc(sizeof *p.row * (size_t)threads);
+    if (memory && p.row) {
+        for (int t = 0; t < threads; t++)
+            p.row[t] = memory + row * (size_t)t;
+        pq_pool_run(l->pool, pq_linear_panels(linear), pack_panel, &p);
+        pq_map_forget(weight->map, weight->data, weight->info.bytes);
+    }
+    bool failed = !memory || !p.row;
+    free(memory);
+    free(p.row);
+    return failed ? pq_fail(l->err, PQ_ENOMEM, "out of memory for packing rows of %d inputs",
+                            linear->k)
+                  : PQ_OK;
+}
+
+/* ---- One linear, one vector ------------------------------------------------------------------ */
+
+static float *load_vector(struct loader *l, const struct pq_tensor *tensor, int n, int padded) {
+    float *v = take(l, (size_t)padded * sizeof *v);
+    if (v && tensor)
+        pq_tensor_to_f32(tensor, 0, (size_t)n, v);
+    return v;
+}
+
+static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const char *name, int n,
+                                  int k) {
+    enum pq_scheme scheme = pq_checkpoint_linear_scheme(l->model->ckpt, name);
+    enum pq_kind kind = scheme == PQ_SCHEME_W4A8   ? PQ_KIND_I4
+                        : scheme == PQ_SCHEME_W8A8 ? PQ_KIND_I8
+                                                   : l->model->fp;
+    const struct pq_tensor *weight = find(l, name, kind == PQ_KIND_I4 ? ".weight_packed" : ".weight");
+    const struct pq_tensor *groups = kind == PQ_KIND_I4 ? find(l, name, ".weight_group") : NULL;
+    pq_linear_shape(w, kind, n, k, groups ? l->model->config.group : PQ_GROUP_CHANNEL);
+    size_t panels = (size_t)pq_linear_panels(w);
+    int padded = (int)panels * PQ_NR;
+    w->panel = take(l, panels * w->panel_bytes);
+    w->mults = take(l, panels * w->mult_bytes);
+    w->bias = load_vector(l, find(l, name, ".bias"), n, padded);
+    if (scheme != PQ_SCHEME_FP)
+        w->scale = load_vector(l, find(l, name, ".weight_scale"), n, padded);
+    return l->packing ? pack(l, w, weight, groups) : PQ_OK;
+}
+
+/* ---- The walk -------------------------------------------------------------------------------- */
+
+static enum pq_status load_layer(struct loader *l, int index) {
+    const struct pq_config *c = &l->model->config;
+    struct pq_layer *layer = &l->model->layers[index];
+    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const struct {
+        const char *name;
+        struct pq_linear *linear;
+        int n, k;
+    } linears[] = {
+        {"self_attn.q_proj", &layer->q, q, c->hidden}, {"self_attn.k_proj", &layer->k, kv, c->hidden},
+        {"self_attn.v_proj", &layer->v, kv, c->hidden}, {"self_attn.o_proj", &layer->o, c->hidden, q},
+        {"mlp.gate_proj", &layer->gate, c->ffn, c->hidden},
+        {"mlp.up_proj", &layer->up, c->ffn, c->hidden},
+        {"mlp.down_proj", &layer->down, c->hidden, c->ffn},
+    };
+    char name[NAME];
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
+        snprintf(name, sizeof name, "model.layers.%d.%s", index, linears[i].name);
+        PQ_TRY(load_linear(l, linears[i].linear, name, linears[i].n, linears[i].k));
+    }
+    snprintf(name, sizeof name, "model.layers.%d.input_layernorm", index);
+    layer->attention_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
+    snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm", index);
+    layer->mlp_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
+    return PQ_OK;
+}
+
+static enum pq_status walk(struct loader *l) {
+    struct pq_model *m = l->model;
+    const struct pq_config *c = &m->config;
+    l->bytes = 0;
+    for (int i = 0; i < c->layers; i++)
+        PQ_TRY(load_layer(l, i));
+    m->norm = load_vector(l, find(l, "model.norm", ".weight"), c->hidden, c->hidden);
+    return load_linear(l, &m->head, c->tied ? "model.embed_tokens" : "lm_head", c->vocab,
+                       c->hidden);
+}
+
+static enum pq_status load(struct loader *l) {
+    struct pq_model *m = l->model;
+    const struct pq_config *c = &m->config;
+    if (c->head_dim % PQ_NR != 0)
+        return pq_fail(l->err, PQ_EUNSUPPORTED, "%s: head_dim must be a multiple of %d, not %d",
+                       pq_checkpoint_dir(m->ckpt), PQ_NR, c->head_dim);
+    m->embedding = pq_checkpoint_find(m->ckpt, "model.embed_tokens.weight");
+    m->embedding_scale = pq_checkpoint_find(m->ckpt, "model.embed_tokens.weight_scale");
+    m->layers = calloc((size_t)c->layers, sizeof *m->layers);
+    if (!m->layers)
+        return pq_fail(l->err, PQ_ENOMEM, "out of memory for %d layers", c->layers);
+    PQ_TRY(walk(l));
+    PQ_TRY(pq_arena_open(&m->arena, l->bytes, false, "the weights", l->err));
+    l->packing = true;
+    return walk(l);
+}
+
+enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
+                             const struct pq_model_options *options, struct pq_pool *pool,
+                             struct pq_err *err) {
+    struct pq_model *model = calloc(1, sizeof *model);
+    if (!model)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a model");
+    model->ckpt = ckpt;
+    model->config = *pq_checkpoint_config(ckpt);
+    model->ops = pq_ops_get(options->isa);
+    model->fp = options->precision == PQ_PRECISION_FP32 ? PQ_KIND_F32 : PQ_KIND_BF16;
+    struct loader l = {.model = model, .pool = pool, .err = err};
+    enum pq_status status = load(&l);
+    if (status == PQ_OK)
+        *out = model;
+    else
+        pq_model_close(model);
+    return status;
+}
+
+void pq_model_close(struct pq_model *model) {
+    if (!model)
+        return;
+    pq_arena_close(&model->arena);
+    free(model->layers);
+    free(model);
+}
+
+/* ---- What others ask ------------------------------------------------------------------------- */
+
+const struct pq_config *pq_model_config(const struct pq_model *model) {
+    return &model->config;
+}
+
+enum pq_isa pq_model_isa(const struct pq_model *model) {
+    return model->ops->isa;
+}
+
+size_t pq_model_bytes(const struct pq_model *model) {
+    return model->arena.used;
+}
+
+size_t pq_model_token_bytes(const struct pq_model *model) {
+    size_t bytes = pq_linear_bytes(&model->head);
+    for (int i = 0; i < model->config.layers; i++) {
+        const struct pq_layer *l = &model->layers[i];
+        bytes += pq_linear_bytes(&l->q) + pq_linear_bytes(&l->k) + pq_linear_bytes(&l->v) +
+                 pq_linear_bytes(&l->o) + pq_linear_bytes(&l->gate) + pq_linear_bytes(&l->up) +
+                 pq_linear_bytes(&l->down);
+    }
+    return bytes;
+}
+
+double pq_model_token_macs(const struct pq_model *model) {
+    const struct pq_config *c = &model->config;
+    double attention = 2.0 * (c->heads + c->kv_heads) * c->head_dim;
+    return (double)c->layers * c->hidden * (attention + 3.0 * c->ffn);
+}
+
+void pq_model_embed(const struct pq_model *model, int32_t id, float *x) {
+    size_t k = (size_t)model->config.hidden, first = (size_t)id * k;
+    if (!model->embedding_scale) {
+        pq_tensor_to_f32(model->embedding, first, k, x);
+        return;
+    }
+    const int8_t *codes = (const int8_t *)model->embedding->data + first;
+    float scale;
+    pq_tensor_to_f32(model->embedding_scale, (size_t)id, 1, &scale);
+    for (size_t i = 0; i < k; i++)
+        x[i] = (float)codes[i] * scale;
+}
