@@ -46,7 +46,7 @@ struct packing {
 static const void *fp_row(const struct packing *p, int n, float *temp) {
     size_t k = (size_t)p->linear->k, first = (size_t)n * k;
     if (p->weight->dtype == PQ_BF16 && p->linear->kind == PQ_KIND_BF16)
-        return (const uint16_t *)p->weight->data + first;
+        return (const unsigned char *)p->weight->data + 2 * first;
     pq_tensor_to_f32(p->weight, first, k, temp);
     if (p->linear->kind == PQ_KIND_F32)
         return temp;

@@ -1,0 +1,323 @@
+/* The forward pass against an independent FP32 implementation (PyTorch, tools/mini/golden.py), and
+ * against itself: ragged batches, chunks, threads and ISAs must not change a result. */
+#include "io/safetensors.h"
+#include "panq.h"
+#include "tap.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#define MINI "models/pangu-mini"
+
+static struct pq_err err;
+static struct pq_checkpoint *ckpt;
+static struct pq_pool *pool;
+static struct pq_safetensors golden;
+
+static const void *golden_data(const char *kind, int i, int *n) {
+    char name[32];
+    snprintf(name, sizeof name, "%s.%d", kind, i);
+    for (int t = 0; t < golden.n; t++)
+        if (strcmp(golden.tensors[t].info.name, name) == 0) {
+            *n = (int)golden.tensors[t].info.shape[0];
+            return golden.tensors[t].data;
+        }
+    return NULL;
+}
+
+static struct pq_model *open_model(enum pq_precision precision, enum pq_isa isa) {
+    struct pq_model *model = NULL;
+    struct pq_model_options options = {precision, isa};
+    if (pq_model_open(&model, ckpt, &options, pool, &err) != PQ_OK)
+        printf("# %s\n", err.text);
+    return model;
+}
+
+static struct pq_context *open_context(const struct pq_model *model, struct pq_pool *threads,
+                                       int sequences, int batch) {
+    struct pq_context *ctx = NULL;
+    struct pq_context_options options = {sequences, 1024, batch};
+    if (pq_context_open(&ctx, model, threads, &options, &err) != PQ_OK)
+        printf("# %s\n", err.text);
+    return ctx;
+}
+
+/* ---- Against the golden logits --------------------------------------------------------------- */
+
+struct distance {
+    double max, kl_sum;
+    int rows;
+};
+
+static double kl(const float *p, const float *q, int n) {
+    double top_p = p[0], top_q = q[0], sum_p = 0, sum_q = 0, kl_sum = 0;
+    for (int i = 1; i < n; i++) {
+        top_p = fmax(top_p, p[i]);
+        top_q = fmax(top_q, q[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        sum_p += exp(p[i] - top_p);
+        sum_q += exp(q[i] - top_q);
+    }
+    for (int i = 0; i < n; i++) {
+        double lp = p[i] - top_p - log(sum_p), lq = q[i] - top_q - log(sum_q);
+        kl_sum += exp(lp) * (lp - lq);
+    }
+    return kl_sum;
+}
+
+static void compare(struct pq_context *ctx, int vocab, struct distance *d) {
+    int n, n_rows, rows_again;
+    for (int i = 0;; i++) {
+        const int32_t *ids = golden_data("ids", i, &n), *rows = golden_data("rows", i, &n_rows);
+        const float *want = golden_data("logits", i, &rows_again);
+        if (!ids)
+            break;
+        float *logits = malloc((size_t)n * (size_t)vocab * sizeof *logits);
+        struct pq_feed feed = {0, n, ids, n};
+        CHECK_OK(pq_forward(ctx, &feed, 1, logits, &err));
+        pq_sequence_truncate(ctx, 0, 0);
+        for (int r = 0; r < n_rows; r++) {
+            const float *a = want + (size_t)r * (size_t)vocab;
+            const float *b = logits + (size_t)rows[r] * (size_t)vocab;
+            for (int c = 0; c < vocab; c++)
+                d->max = fmax(d->max, fabs(a[c] - b[c]));
+            d->kl_sum += kl(a, b, vocab);
+            d->rows++;
+        }
+        free(logits);
+    }
+    CHECK(d->rows > 80);
+}
+
+static void against_golden(enum pq_precision precision, double most, double most_kl) {
+    for (int isa = 0; isa <= (int)pq_isa_best(); isa++) {
+        struct pq_model *model = open_model(precision, (enum pq_isa)isa);
+        CHECK(model);
+        struct pq_context *ctx = open_context(model, pool, 1, 256);
+        CHECK(ctx);
+        struct distance d = {0, 0, 0};
+        compare(ctx, pq_model_config(model)->vocab, &d);
+        printf("# %s %s: max |difference| %.2e, mean KL %.2e over %d positions\n",
+               precision == PQ_PRECISION_FP32 ? "fp32" : "bf16", pq_isa_name((enum pq_isa)isa),
+               d.max, d.kl_sum / d.rows, d.rows);
+        CHECK(d.max < most && d.kl_sum / d.rows < most_kl);
+        pq_context_close(ctx);
+        pq_model_close(model);
+    }
+}
+
+static void test_fp32_logits_match_golden(void) {
+    against_golden(PQ_PRECISION_FP32, 1e-3, 1e-8);
+}
+
+static void test_bf16_logits_are_near_golden(void) {
+    against_golden(PQ_PRECISION_NATIVE, 0.15, 1e-4);
+}
+
+/* ---- Greedy replies -------------------------------------------------------------------------- */
+
+/* Greedy ids after prompt [n]; returns how many, at most `most`; ends at the end of turn. */
+static int reply_of(struct pq_context *ctx, const struct pq_config *c, const int32_t *prompt, int n,
+                    int32_t *out, int most) {
+    float logits[2048];
+    struct pq_feed feed = {0, n, prompt, 1};
+    int made = 0;
+    pq_sequence_truncate(ctx, 0, 0);
+    while (made < most) {
+        if (pq_forward(ctx, &feed, 1, logits, &err) != PQ_OK)
+            return -1;
+        int best = 0;
+        for (int i = 1; i < c->vocab; i++)
+            best = logits[i] > logits[best] ? i : best;
+        out[made++] = best;
+        if (best == c->eos)
+            break;
+        feed = (struct pq_feed){0, 1, &out[made - 1], 1};
+    }
+    return made;
+}
+
+static int ids_of(json_t *array, int32_t *ids) {
+    int n = (int)json_array_size(array);
+    for (int i = 0; i < n; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(array, (size_t)i));
+    return n;
+}
+
+/* Token for token; a reply may part from the golden one only if the golden run's two best logits
+ * were nearer to each other than twice the bound of the logits' test. */
+static void replies_match(enum pq_precision precision, double bound) {
+    struct pq_model *model = open_model(precision, PQ_ISA_COUNT - 1);
+    CHECK(model);
+    struct pq_context *ctx = open_context(model, pool, 1, 512);
+    FILE *f = fopen("tests/golden/replies.jsonl", "r");
+    CHECK(ctx && f);
+    json_t *entry;
+    int same = 0, all = 0;
+    while ((entry = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL))) {
+        int32_t prompt[1024], want[1024], got[1024];
+        int n = ids_of(json_object_get(entry, "prompt_ids"), prompt);
+        int n_want = ids_of(json_object_get(entry, "reply_ids"), want);
+        double margin = json_real_value(json_object_get(entry, "margin"));
+        int n_got = reply_of(ctx, pq_model_config(model), prompt, n, got, n_want);
+        bool equal = n_got == n_want && memcmp(got, want, (size_t)n_want * sizeof *got) == 0;
+        json_decref(entry);
+        all++;
+        same += equal;
+        if (!equal && margin >= 2 * bound)
+            FAIL("reply %d differs although its least margin is %g", all, margin);
+    }
+    printf("# %d of %d replies match token for token\n", same, all);
+    CHECK(all == 60 && same >= 55);
+    fclose(f);
+    pq_context_close(ctx);
+    pq_model_close(model);
+}
+
+static void test_bf16_replies_match_golden(void) {
+    replies_match(PQ_PRECISION_NATIVE, 0.15);
+}
+
+static void test_fp32_replies_match_golden(void) {
+    replies_match(PQ_PRECISION_FP32, 1e-3);
+}
+
+/* ---- Against itself -------------------------------------------------------------------------- */
+
+enum { TOKENS = 300, SHORT = 45 };
+static int32_t text[TOKENS];
+
+/* Logits of all tokens of text [n], fed in chunks of `chunk`. */
+static float *logits_in_chunks(struct pq_context *ctx, int sequence, int n, int chunk) {
+    size_t vocab = 1413;
+    float *logits = malloc((size_t)n * vocab * sizeof *logits);
+    pq_sequence_truncate(ctx, sequence, 0);
+    for (int at = 0; at < n; at += chunk) {
+        int now = n - at < chunk ? n - at : chunk;
+        struct pq_feed feed = {sequence, now, text + at, now};
+        if (pq_forward(ctx, &feed, 1, logits + (size_t)at * vocab, &err) != PQ_OK)
+            printf("# %s\n", err.text);
+    }
+    return logits;
+}
+
+static void self_consistent(enum pq_precision precision, enum pq_isa isa) {
+    size_t vocab = 1413, bytes = TOKENS * vocab * sizeof(float);
+    struct pq_model *model = open_model(precision, isa);
+    CHECK(model);
+    struct pq_context *ctx = open_context(model, pool, 3, 512);
+    CHECK(ctx);
+    float *whole = logits_in_chunks(ctx, 0, TOKENS, TOKENS);
+    for (int chunk = 1; chunk < TOKENS; chunk = chunk * 5 + 2) {
+        float *cut = logits_in_chunks(ctx, 1, TOKENS, chunk);
+        if (memcmp(whole, cut, bytes))
+            FAIL("chunks of %d change the logits", chunk);
+        free(cut);
+    }
+    /* Two decoding sequences and a prompt in one call: slots 0 and 1 hold the text less a token. */
+    float *mixed = malloc((size_t)(SHORT + 2) * vocab * sizeof *mixed);
+    pq_sequence_truncate(ctx, 0, TOKENS - 1);
+    pq_sequence_truncate(ctx, 1, 100);
+    struct pq_feed feeds[] = {
+        {1, 1, text + 100, 1}, {2, SHORT, text, SHORT}, {0, 1, text + TOKENS - 1, 1}};
+    CHECK_OK(pq_forward(ctx, feeds, 3, mixed, &err));
+    CHECK(memcmp(mixed, whole + 100 * vocab, vocab * 4) == 0);
+    CHECK(memcmp(mixed + vocab, whole, SHORT * vocab * 4) == 0);
+    CHECK(memcmp(mixed + (SHORT + 1) * vocab, whole + (TOKENS - 1) * vocab, vocab * 4) == 0);
+    CHECK(pq_sequence_length(ctx, 0) == TOKENS && pq_sequence_length(ctx, 1) == 101);
+    pq_context_close(ctx);
+
+    for (int threads = 1; threads <= 5; threads += 2) {
+        struct pq_pool *other;
+        CHECK_OK(pq_pool_open(&other, threads, &err));
+        ctx = open_context(model, other, 1, 512);
+        float *again = logits_in_chunks(ctx, 0, TOKENS, 128);
+        if (memcmp(whole, again, bytes))
+            FAIL("%d threads change the logits", threads);
+        free(again);
+        pq_context_close(ctx);
+        pq_pool_close(other);
+    }
+    free(whole);
+    free(mixed);
+    pq_model_close(model);
+}
+
+static void test_batches_and_threads_do_not_matter_bf16(void) {
+    for (int isa = 0; isa <= (int)pq_isa_best(); isa++)
+        self_consistent(PQ_PRECISION_NATIVE, (enum pq_isa)isa);
+}
+
+static void test_batches_and_threads_do_not_matter_fp32(void) {
+    self_consistent(PQ_PRECISION_FP32, PQ_ISA_COUNT - 1);
+}
+
+static void test_fp32_is_the_same_on_every_isa(void) {
+    float *first = NULL;
+    for (int isa = 0; isa <= (int)pq_isa_best(); isa++) {
+        struct pq_model *model = open_model(PQ_PRECISION_FP32, (enum pq_isa)isa);
+        struct pq_context *ctx = open_context(model, pool, 1, 512);
+        float *logits = logits_in_chunks(ctx, 0, SHORT, SHORT);
+        if (first && memcmp(first, logits, SHORT * 1413 * 4))
+            FAIL("%s differs from plain C", pq_isa_name((enum pq_isa)isa));
+        pq_context_close(ctx);
+        pq_model_close(model);
+        if (first)
+            free(logits);
+        else
+            first = logits;
+    }
+    free(first);
+}
+
+static void test_bad_batches_are_refused(void) {
+    struct pq_model *model = open_model(PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
+    struct pq_context *ctx = open_context(model, pool, 2, 8);
+    int32_t ids[16] = {1, 2, 3}, bad[1] = {1413}, negative[1] = {-1};
+    float logits[1413];
+    struct pq_feed good = {0, 3, ids, 1};
+    struct pq_feed twice[] = {good, good};
+    struct pq_feed slot = {2, 1, ids, 0}, none = {0, 0, ids, 0}, many = {0, 9, ids, 0};
+    struct pq_feed outside = {0, 1, bad, 0}, below = {0, 1, negative, 0}, over = {0, 1, ids, 2};
+    CHECK(pq_forward(ctx, &slot, 1, NULL, &err) == PQ_EINVAL && strstr(err.text, "not 2"));
+    CHECK(pq_forward(ctx, &none, 1, NULL, &err) == PQ_EINVAL);
+    CHECK(pq_forward(ctx, &many, 1, NULL, &err) == PQ_ERANGE && strstr(err.text, "9"));
+    CHECK(pq_forward(ctx, &outside, 1, NULL, &err) == PQ_EINVAL && strstr(err.text, "1413"));
+    CHECK(pq_forward(ctx, &below, 1, NULL, &err) == PQ_EINVAL);
+    CHECK(pq_forward(ctx, &over, 1, logits, &err) == PQ_EINVAL);
+    CHECK(pq_forward(ctx, twice, 2, logits, &err) == PQ_EINVAL);
+    CHECK(pq_forward(ctx, &good, 1, NULL, &err) == PQ_EINVAL);
+    CHECK(pq_sequence_length(ctx, 0) == 0);
+    for (int i = 0; i < 1024; i += 8) {
+        struct pq_feed fill = {1, 8, ids, 0};
+        CHECK_OK(pq_forward(ctx, &fill, 1, NULL, &err));
+    }
+    struct pq_feed full = {1, 1, ids, 0};
+    CHECK(pq_forward(ctx, &full, 1, NULL, &err) == PQ_ERANGE && strstr(err.text, "1024 of 1024"));
+    pq_context_close(ctx);
+    pq_model_close(model);
+}
+
+int main(void) {
+    if (pq_pool_open(&pool, 2, &err) != PQ_OK || pq_checkpoint_open(&ckpt, MINI, &err) != PQ_OK ||
+        pq_safetensors_open(&golden, "tests/golden/logits.safetensors", &err) != PQ_OK) {
+        printf("not ok 1 - %s\n", err.text);
+        return 1;
+    }
+    for (int i = 0; i < TOKENS; i++)
+        text[i] = i == 0 ? 1 : 35 + i * 37 % 1300;
+    RUN(test_fp32_logits_match_golden);
+    RUN(test_bf16_logits_are_near_golden);
+    RUN(test_fp32_replies_match_golden);
+    RUN(test_bf16_replies_match_golden);
+    RUN(test_batches_and_threads_do_not_matter_bf16);
+    RUN(test_batches_and_threads_do_not_matter_fp32);
+    RUN(test_fp32_is_the_same_on_every_isa);
+    RUN(test_bad_batches_are_refused);
+    pq_safetensors_close(&golden);
+    pq_checkpoint_close(ckpt);
+    pq_pool_close(pool);
+    return tap_done();
+}
