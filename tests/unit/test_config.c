@@ -1,0 +1,452 @@
+#include "io/json.h"
+#include "model/config.h"
+#include "scratch.h"
+#include "tap.h"
+
+#define MINI "models/pangu-mini/config.json"
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static bool refuses_json(const char *text, const char *words) {
+    struct pq_err err = {""};
+    json_t *root = NULL;
+    enum pq_status status = pq_json_parse(&root, text, strlen(text), "x.json", &err);
+    bool good = status == PQ_EFORMAT && !root && strncmp(err.text, "x.json: ", 8) == 0 &&
+                strstr(err.text, words);
+    if (!good)
+        printf("# %s: status %d, %s\n", text, status, err.text);
+    return good;
+}
+
+static void test_json_damage(void) {
+    CHECK(refuses_json("", "line 1"));
+    CHECK(refuses_json("{\n\"a\": 1,\n}", "line 3"));
+    CHECK(refuses_json("{\"a\": 1, \"a\": 2}", "duplicate"));
+    CHECK(refuses_json("{\"a\": {\"b\": 1, \"b\": 1}}", "duplicate"));
+    CHECK(refuses_json("[1]", "not an object"));
+    CHECK(refuses_json("{} {}", "line 1"));
+    CHECK(refuses_json("{\"a\": \"\xff\"}", "line 1"));
+    CHECK(refuses_json("{\"a\": 1e999}", "line 1"));
+    CHECK(refuses_json("{\"a\": NaN}", "line 1"));
+    struct pq_err err;
+    json_t *root = NULL;
+    CHECK(pq_json_parse(&root, NULL, 0, "x.json", &err) == PQ_EFORMAT && !root);
+    CHECK(pq_json_load(&root, scratch_path("absent.json"), &err) == PQ_EIO && !root);
+    char deep[5000];
+    memset(deep, '[', sizeof deep - 1);
+    deep[sizeof deep - 1] = 0;
+    memcpy(deep, "{\"a\":", 5);
+    CHECK(refuses_json(deep, "depth"));
+}
+
+static void test_json_getters(void) {
+    static const char text[] = "{\"i\": 7, \"f\": 1.5, \"t\": true, \"s\": \"text\", \"z\": null,"
+                               "\"o\": {\"p\": {\"q\": 1}}, \"a\": [1]}";
+    struct pq_err err;
+    json_t *root;
+    CHECK_OK(pq_json_parse(&root, text, sizeof text - 1, "x.json", &err));
+    struct pq_json top = pq_json_root(root, "x.json"), inner;
+    int i = 0;
+    float f = 0;
+    bool t = false;
+    const char *s = NULL;
+    CHECK(pq_json_int(&top, "i", 7, 7, &i, &err) == PQ_OK && i == 7);
+    CHECK(pq_json_float(&top, "f", 1.5f, 1.5f, &f, &err) == PQ_OK && f == 1.5f);
+    CHECK(pq_json_float(&top, "i", 0, 9, &f, &err) == PQ_OK && f == 7);
+    CHECK(pq_json_bool(&top, "t", &t, &err) == PQ_OK && t);
+    CHECK(pq_json_string(&top, "s", &s, &err) == PQ_OK && strcmp(s, "text") == 0);
+    CHECK(pq_json_int_or(&top, "i", 0, 9, 3, &i, &err) == PQ_OK && i == 7);
+    CHECK(pq_json_int_or(&top, "z", 0, 9, 3, &i, &err) == PQ_OK && i == 3);
+    CHECK(pq_json_float_or(&top, "none", 0, 9, 3, &f, &err) == PQ_OK && f == 3);
+    CHECK(pq_json_bool_or(&top, "none", false, &t, &err) == PQ_OK && !t);
+    CHECK(pq_json_string_or(&top, "none", "else", &s, &err) == PQ_OK && strcmp(s, "else") == 0);
+    /* What fails leaves the output alone and says where. */
+    i = -5;
+    CHECK(pq_json_int(&top, "i", 8, 9, &i, &err) == PQ_EFORMAT && i == -5);
+    CHECK(strcmp(err.text, "x.json: key \"i\" is 7, not an integer from 8 to 9") == 0);
+    CHECK(pq_json_int(&top, "f", 0, 9, &i, &err) == PQ_EFORMAT && strstr(err.text, "1.5"));
+    CHECK(pq_json_int_or(&top, "s", 0, 9, 3, &i, &err) == PQ_EFORMAT && i == -5);
+    CHECK(pq_json_int(&top, "z", 0, 9, &i, &err) == PQ_EFORMAT);
+    CHECK(strcmp(err.text, "x.json: key \"z\" is missing") == 0);
+    CHECK(pq_json_float(&top, "f", 2, 3, &f, &err) == PQ_EFORMAT && strstr(err.text, "2 to 3"));
+    CHECK(pq_json_bool(&top, "i", &t, &err) == PQ_EFORMAT && strstr(err.text, "true or false"));
+    CHECK(pq_json_string(&top, "a", &s, &err) == PQ_EFORMAT && strstr(err.text, "[1]"));
+    CHECK(pq_json_object(&top, "a", &inner, &err) == PQ_EFORMAT);
+    CHECK_OK(pq_json_object(&top, "o", &inner, &err));
+    CHECK_OK(pq_json_object(&inner, "p", &inner, &err));
+    CHECK(pq_json_int(&inner, "r", 0, 9, &i, &err) == PQ_EFORMAT);
+    CHECK(strcmp(err.text, "x.json: key \"o.p.r\" is missing") == 0);
+    json_decref(root);
+}
+
+static void test_json_show(void) {
+    json_t *value = json_pack("{s:s}", "k", "\xe4\xb8\xad\n");
+    CHECK(strcmp(pq_json_show(value).text, "{\"k\":\"\\u4E2D\\n\"}") == 0);
+    json_decref(value);
+    char text[200];
+    memset(text, 'x', sizeof text);
+    value = json_stringn(text, sizeof text);
+    CHECK(strlen(pq_json_show(value).text) == 95);
+    CHECK(strcmp(pq_json_show(value).text + 90, "xx...") == 0);
+    json_decref(value);
+}
+
+/* ---- config.json, one key changed ------------------------------------------------------------ */
+
+/* pangu-mini's config with `key` (dotted) set to the JSON `value`, or removed where it is NULL. */
+static const char *with(const char *base, const char *key, const char *value) {
+    json_t *root = json_load_file(base, 0, NULL), *at = root;
+    char name[64];
+    for (const char *dot; (dot = strchr(key, '.')); key = dot + 1) {
+        snprintf(name, sizeof name, "%.*s", (int)(dot - key), key);
+        at = json_object_get(at, name);
+    }
+    if (value)
+        json_object_set_new(at, key, json_loads(value, JSON_DECODE_ANY, NULL));
+    else
+        json_object_del(at, key);
+    const char *path = scratch_path("config.json");
+    json_dump_file(root, path, 0);
+    json_decref(root);
+    return path;
+}
+
+static bool refuses(const char *base, const char *key, const char *value, enum pq_status status,
+                    const char *words) {
+    struct pq_err err = {""};
+    struct pq_config config = {.vocab = -7};
+    const char *path = with(base, key, value);
+    enum pq_status got = pq_config_load(&config, path, &err);
+    bool good = got == status && config.vocab == -7 && strstr(err.text, path) &&
+                strstr(err.text, words) && (!value || strstr(err.text, key));
+    if (!good)
+        printf("# %s = %s: status %d, %s\n", key, value ? value : "(absent)", got, err.text);
+    return good;
+}
+
+static enum pq_status load(struct pq_config *c, const char *base, const char *key,
+                           const char *value, struct pq_err *err) {
+    return pq_config_load(c, with(base, key, value), err);
+}
+
+static void test_mini(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(pq_config_load(&c, MINI, &err));
+    CHECK(strcmp(c.family, "PanguEmbedded") == 0);
+    CHECK(c.vocab == 1413 && c.hidden == 256 && c.ffn == 768 && c.layers == 6);
+    CHECK(c.heads == 4 && c.kv_heads == 2 && c.head_dim == 64 && c.max_positions == 1024);
+    CHECK(c.rope_theta == 10000.0f && c.norm_eps == 1e-5f);
+    CHECK(!c.tied && c.attention_bias && c.thinks);
+    CHECK(c.bos == 1 && c.eos == 13 && c.pad == 0);
+    CHECK(c.scheme == PQ_SCHEME_FP && c.group == PQ_GROUP_CHANNEL);
+}
+
+/* openPangu-Embedded-7B's and 1B's own values. */
+static void test_published(void) {
+    static const char big[] =
+        "{\"architectures\": [\"PanguEmbeddedForCausalLM\"], \"auto_map\": {\"AutoConfig\": \"x\"},"
+        "\"bias\": true, \"attention_dropout\": 0.0, \"bos_token_id\": 1, \"pad_token_id\": 0,"
+        "\"eos_token_id\": 45892, \"hidden_act\": \"silu\", \"hidden_size\": 4096,"
+        "\"initializer_range\": 0.02, \"intermediate_size\": 12800,"
+        "\"max_position_embeddings\": 32768, \"model_type\": \"PanguEmbedded\","
+        "\"num_attention_heads\": 32, \"num_hidden_layers\": 34, \"num_key_value_heads\": 8,"
+        "\"rms_norm_eps\": 1e-05, \"rope_theta\": 16000000.0, \"tie_word_embeddings\": false,"
+        "\"torch_dtype\": \"bfloat16\", \"transformers_version\": \"4.53.2\", \"use_cache\": true,"
+        "\"vocab_size\": 153376}";
+    static const char small[] =
+        "{\"bos_token_id\": 1, \"pad_token_id\": 0, \"eos_token_id\": 45892, \"hidden_size\": 1536,"
+        "\"intermediate_size\": 6144, \"max_position_embeddings\": 32768,"
+        "\"model_type\": \"PanguEmbedded\", \"num_attention_heads\": 12,"
+        "\"num_hidden_layers\": 26, \"num_key_value_heads\": 6, \"rms_norm_eps\": 1e-05,"
+        "\"rope_theta\": 4000000, \"tie_word_embeddings\": true, \"vocab_size\": 153376}";
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(pq_config_load(&c, scratch_text("7b.json", big), &err));
+    CHECK(c.vocab == 153376 && c.hidden == 4096 && c.ffn == 12800 && c.layers == 34);
+    CHECK(c.heads == 32 && c.kv_heads == 8 && c.head_dim == 128 && c.rope_theta == 16e6f);
+    CHECK(c.eos == 45892 && !c.tied && c.thinks && c.max_positions == 32768);
+    CHECK_OK(pq_config_load(&c, scratch_text("1b.json", small), &err));
+    CHECK(c.hidden == 1536 && c.head_dim == 128 && c.tied && c.attention_bias && !c.thinks);
+    CHECK(c.rope_theta == 4e6f);
+}
+
+static void test_optional_keys(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(load(&c, MINI, "architectures", NULL, &err));
+    CHECK_OK(load(&c, MINI, "hidden_act", NULL, &err));
+    CHECK_OK(load(&c, MINI, "tie_word_embeddings", NULL, &err));
+    CHECK(!c.tied);
+    CHECK_OK(load(&c, MINI, "bias", "false", &err));
+    CHECK(!c.attention_bias);
+    CHECK_OK(load(&c, MINI, "bias", NULL, &err));
+    CHECK(c.attention_bias);
+    CHECK_OK(load(&c, MINI, "head_dim", NULL, &err));
+    CHECK(c.head_dim == 64);
+    CHECK_OK(load(&c, MINI, "head_dim", "10", &err));
+    CHECK(c.head_dim == 10);
+    CHECK_OK(load(&c, MINI, "bos_token_id", "null", &err));
+    CHECK(c.bos == -1);
+    CHECK_OK(load(&c, MINI, "eos_token_id", NULL, &err));
+    CHECK(c.eos == -1);
+    CHECK_OK(load(&c, MINI, "pad_token_id", "1412", &err));
+    CHECK(c.pad == 1412);
+    CHECK_OK(load(&c, MINI, "rope_theta", "10000", &err));
+    CHECK_OK(load(&c, MINI, "sliding_window", "null", &err));
+    CHECK_OK(load(&c, MINI, "rope_scaling", "null", &err));
+}
+
+static void test_refused_values(void) {
+    static const struct {
+        const char *key, *value, *words;
+    } bad[] = {
+        {"vocab_size", "0", "is 0, not an integer from 1"},
+        {"vocab_size", "16777217", "16777217"},
+        {"hidden_size", "1.5", "is 1.5, not an integer"},
+        {"hidden_size", "256.0", "is 256.0, not an integer"},
+        {"hidden_size", "\"12\"", "is \"12\", not an integer"},
+        {"hidden_size", "true", "is true"},
+        {"hidden_size", "-256", "is -256"},
+        {"hidden_size", "131073", "to 131072"},
+        {"hidden_size", "4294967552", "4294967552"},
+        {"hidden_size", "null", "missing"},
+        {"intermediate_size", "0", "is 0"},
+        {"num_hidden_layers", "0", "is 0"},
+        {"num_hidden_layers", "1025", "to 1024"},
+        {"num_attention_heads", "0", "is 0"},
+        {"num_key_value_heads", "3", "is 3, which does not divide the 4 heads"},
+        {"num_key_value_heads", "8", "from 1 to 4"},
+        {"head_dim", "63", "is 63, which is odd"},
+        {"head_dim", "0", "is 0"},
+        {"max_position_embeddings", "0", "is 0"},
+        {"rope_theta", "0", "is 0"},
+        {"rope_theta", "-1.5", "is -1.5"},
+        {"rope_theta", "1e300", "not a number from"},
+        {"rope_theta", "\"x\"", "not a number"},
+        {"rms_norm_eps", "0.0", "is 0.0"},
+        {"rms_norm_eps", "2", "is 2"},
+        {"tie_word_embeddings", "1", "is 1, not true or false"},
+        {"bias", "\"yes\"", "is \"yes\""},
+        {"bos_token_id", "1413", "from 0 to 1412"},
+        {"eos_token_id", "-1", "is -1"},
+        {"eos_token_id", "[13]", "is [13]"},
+        {"pad_token_id", "1413", "is 1413"},
+        {"hidden_act", "3", "not a string"},
+        {"model_type", "7", "not a string"},
+        {"quantization_config", "[]", "not an object"},
+        {"quantization_config", "{}", "quantization_config.quant_method"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(refuses(MINI, bad[i].key, bad[i].value, PQ_EFORMAT, bad[i].words));
+    static const char *const required[] = {
+        "model_type",          "vocab_size",
+        "hidden_size",         "intermediate_size",
+        "rope_theta",          "num_hidden_layers",
+        "num_attention_heads", "rms_norm_eps",
+        "num_key_value_heads", "max_position_embeddings",
+    };
+    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
+        char words[64];
+        snprintf(words, sizeof words, "key \"%s\" is missing", required[i]);
+        CHECK(refuses(MINI, required[i], NULL, PQ_EFORMAT, words));
+    }
+}
+
+static void test_head_dim_default(void) {
+    const char *path = with(MINI, "head_dim", NULL);
+    char base[1200];
+    snprintf(base, sizeof base, "%s.base", path);
+    CHECK(rename(path, base) == 0);
+    CHECK(refuses(base, "hidden_size", "258", PQ_EFORMAT, "no head_dim"));
+    CHECK(refuses(base, "hidden_size", "2", PQ_EFORMAT, "no head_dim"));
+    struct pq_err err;
+    struct pq_config c;
+    CHECK(load(&c, base, "hidden_size", "252", &err) == PQ_EFORMAT);
+    CHECK(strstr(err.text, "\"head_dim\" is 63, which is odd"));
+    CHECK_OK(load(&c, base, "hidden_size", "264", &err));
+    CHECK(c.head_dim == 66);
+}
+
+/* ---- Models that panq does not run ----------------------------------------------------------- */
+
+static void test_foreign(void) {
+    static const struct {
+        const char *key, *value, *words;
+    } bad[] = {
+        {"model_type", "\"gpt2\"", "key \"model_type\" is \"gpt2\""},
+        {"architectures", "[\"PanguProMoEForCausalLM\"]", "[\"PanguProMoEForCausalLM\"]"},
+        {"architectures", "[]", "is []"},
+        {"architectures", "\"PanguEmbeddedForCausalLM\"", "is \"PanguEmbedded"},
+        {"hidden_act", "\"gelu\"", "is \"gelu\""},
+        {"sliding_window", "512", "is 512"},
+        {"sliding_window", "[512, 0]", "is [512,0]"},
+        {"param_sink_number", "128", "is 128"},
+        {"qk_rope_dim", "64", "is 64"},
+        {"rotary_percent", "0.5", "is 0.5"},
+        {"layer_types", "[\"full_attention\"]", "is [\"full_attention\"]"},
+        {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", "\"linear\""},
+        {"head_dim", "65536", "is 65536"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(refuses(MINI, bad[i].key, bad[i].value, PQ_EUNSUPPORTED, bad[i].words));
+}
+
+/* ---- quantization_config --------------------------------------------------------------------- */
+
+static const char *quantized(const char *name, const char *quantization) {
+    const char *path = with(MINI, "quantization_config", quantization);
+    rename(path, scratch_path(name));
+    return scratch_path(name);
+}
+
+static void test_panq_quantization(void) {
+    struct pq_err err;
+    struct pq_config c;
+    const char *base = quantized("panq.json", "{\"quant_method\": \"panq\", \"format\": \"w4a8\","
+                                              "\"version\": 1, \"group_size\": 32}");
+    char copy[1200];
+    snprintf(copy, sizeof copy, "%s", base);
+    CHECK_OK(pq_config_load(&c, copy, &err));
+    CHECK(c.scheme == PQ_SCHEME_W4A8 && c.group == 32);
+    CHECK_OK(load(&c, copy, "quantization_config.group_size", "256", &err));
+    CHECK(c.group == 256);
+    CHECK_OK(load(&c, copy, "quantization_config.group_size", "0", &err));
+    CHECK(c.scheme == PQ_SCHEME_W4A8 && c.group == PQ_GROUP_CHANNEL);
+    static const struct {
+        const char *key, *value;
+        enum pq_status status;
+        const char *words;
+    } bad[] = {
+        {"quantization_config.group_size", "128", PQ_EUNSUPPORTED, "is 128"},
+        {"quantization_config.group_size", "512", PQ_EFORMAT, "is 512"},
+        {"quantization_config.group_size", NULL, PQ_EFORMAT, "group_size\" is missing"},
+        {"quantization_config.version", "2", PQ_EUNSUPPORTED, "is 2"},
+        {"quantization_config.version", NULL, PQ_EFORMAT, "version\" is missing"},
+        {"quantization_config.format", "\"w2a8\"", PQ_EUNSUPPORTED, "is \"w2a8\""},
+        {"quantization_config.rotation", "\"hadamard\"", PQ_EUNSUPPORTED, "is \"hadamard\""},
+        {"quantization_config.quant_method", "\"gptq\"", PQ_EUNSUPPORTED, "is \"gptq\""},
+        {"quantization_config.quant_method", "3", PQ_EFORMAT, "is 3"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(refuses(copy, bad[i].key, bad[i].value, bad[i].status, bad[i].words));
+}
+
+/* As llm-compressor writes it. */
+static const char compressed[] =
+    "{\"config_groups\": {\"group_0\": {\"input_activations\": {\"actorder\": null,"
+    "\"block_structure\": null, \"dynamic\": true, \"group_size\": null, \"num_bits\": 8,"
+    "\"observer\": null, \"observer_kwargs\": {}, \"strategy\": \"token\", \"symmetric\": true,"
+    "\"type\": \"int\"}, \"output_activations\": null, \"targets\": [\"Linear\"],"
+    "\"weights\": {\"actorder\": null, \"block_structure\": null, \"dynamic\": false,"
+    "\"group_size\": null, \"num_bits\": 8, \"observer\": \"minmax\", \"observer_kwargs\": {},"
+    "\"strategy\": \"channel\", \"symmetric\": true, \"type\": \"int\"}}},"
+    "\"format\": \"int-quantized\", \"global_compression_ratio\": 1.23, \"ignore\": [\"lm_head\"],"
+    "\"kv_cache_scheme\": null, \"quant_method\": \"compressed-tensors\","
+    "\"quantization_status\": \"compressed\", \"sparsity_config\": {}, \"transform_config\": {},"
+    "\"version\": \"0.10.2\"}";
+
+#define QC "quantization_config."
+#define GROUP QC "config_groups.group_0."
+
+static void test_compressed_tensors(void) {
+    struct pq_err err;
+    struct pq_config c;
+    char base[1200];
+    snprintf(base, sizeof base, "%s", quantized("compressed.json", compressed));
+    CHECK_OK(pq_config_load(&c, base, &err));
+    CHECK(c.scheme == PQ_SCHEME_W8A8 && c.group == PQ_GROUP_CHANNEL);
+    CHECK_OK(load(&c, base, QC "ignore", NULL, &err));
+    CHECK_OK(load(&c, base, GROUP "format", "\"int-quantized\"", &err));
+    CHECK_OK(load(&c, base, GROUP "weights.symmetric", NULL, &err));
+    static const struct {
+        const char *key, *value;
+        enum pq_status status;
+        const char *words;
+    } bad[] = {
+        {QC "format", "\"pack-quantized\"", PQ_EUNSUPPORTED, "is \"pack-quantized\""},
+        {QC "format", NULL, PQ_EFORMAT, "format\" is missing"},
+        {QC "kv_cache_scheme", "{\"num_bits\": 8}", PQ_EUNSUPPORTED, "is {\"num_bits\":8}"},
+        {QC "sparsity_config", "{\"format\": \"sparse\"}", PQ_EUNSUPPORTED, "sparse"},
+        {QC "transform_config", "{\"config_groups\": 1}", PQ_EUNSUPPORTED, "transform_config"},
+        {QC "config_groups", "{}", PQ_EUNSUPPORTED, "is {}"},
+        {QC "config_groups", "[]", PQ_EFORMAT, "not an object"},
+        {QC "config_groups.group_1", "{}", PQ_EFORMAT, "group_1.targets\" is missing"},
+        {GROUP "output_activations", "{\"num_bits\": 8}", PQ_EUNSUPPORTED, "num_bits"},
+        {GROUP "format", "\"float-quantized\"", PQ_EUNSUPPORTED, "float-quantized"},
+        {GROUP "weights", "null", PQ_EFORMAT, "weights\" is missing"},
+        {GROUP "input_activations", "null", PQ_EFORMAT, "input_activations\" is missing"},
+        {GROUP "weights.num_bits", "4", PQ_EUNSUPPORTED, "is 4"},
+        {GROUP "weights.num_bits", NULL, PQ_EFORMAT, "weights.num_bits\" is missing"},
+        {GROUP "weights.type", "\"float\"", PQ_EUNSUPPORTED, "is \"float\""},
+        {GROUP "weights.symmetric", "false", PQ_EUNSUPPORTED, "is false"},
+        {GROUP "weights.strategy", "\"group\"", PQ_EUNSUPPORTED, "is \"group\""},
+        {GROUP "weights.group_size", "128", PQ_EUNSUPPORTED, "is 128"},
+        {GROUP "weights.dynamic", "true", PQ_EUNSUPPORTED, "is true"},
+        {GROUP "weights.actorder", "\"static\"", PQ_EUNSUPPORTED, "is \"static\""},
+        {GROUP "input_activations.num_bits", "4", PQ_EUNSUPPORTED, "is 4"},
+        {GROUP "input_activations.dynamic", "false", PQ_EUNSUPPORTED, "is false"},
+        {GROUP "input_activations.dynamic", NULL, PQ_EFORMAT, "dynamic\" is missing"},
+        {GROUP "input_activations.symmetric", "false", PQ_EUNSUPPORTED, "is false"},
+        {GROUP "input_activations.strategy", "\"tensor\"", PQ_EUNSUPPORTED, "is \"tensor\""},
+        {GROUP "input_activations.type", "\"float\"", PQ_EUNSUPPORTED, "is \"float\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(refuses(base, bad[i].key, bad[i].value, bad[i].status, bad[i].words));
+}
+
+/* ---- generation_config.json ------------------------------------------------------------------ */
+
+static void test_generation(void) {
+    struct pq_err err;
+    struct pq_generation_config g;
+    CHECK_OK(pq_generation_load(&g, "models/pangu-mini/generation_config.json", &err));
+    CHECK(!g.do_sample && g.temperature == 1 && g.top_k == 0 && g.top_p == 0.8f);
+    CHECK(g.repetition_penalty == 1);
+    CHECK_OK(pq_generation_load(&g, scratch_path("absent.json"), &err));
+    CHECK(!g.do_sample && g.temperature == 1 && g.top_k == 50 && g.top_p == 1);
+    CHECK(g.repetition_penalty == 1);
+    CHECK_OK(pq_generation_load(
+        &g,
+        scratch_text("g.json", "{\"do_sample\": true, \"temperature\": 0.6, \"top_k\": 20,"
+                               "\"repetition_penalty\": 1.05, \"eos_token_id\": [1, 2]}"),
+        &err));
+    CHECK(g.do_sample && g.temperature == 0.6f && g.top_k == 20 && g.top_p == 1);
+    CHECK(g.repetition_penalty == 1.05f);
+    static const struct {
+        const char *text, *words;
+    } bad[] = {
+        {"{\"temperature\": -1}", "\"temperature\" is -1"},
+        {"{\"temperature\": \"1\"}", "\"temperature\" is \"1\""},
+        {"{\"top_p\": 1.5}", "\"top_p\" is 1.5"},
+        {"{\"top_p\": -0.5}", "\"top_p\" is -0.5"},
+        {"{\"top_k\": -1}", "\"top_k\" is -1"},
+        {"{\"top_k\": 1.5}", "\"top_k\" is 1.5"},
+        {"{\"do_sample\": 1}", "\"do_sample\" is 1"},
+        {"{\"repetition_penalty\": 0}", "\"repetition_penalty\" is 0"},
+        {"{", "line 1"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        g.top_k = -7;
+        CHECK(pq_generation_load(&g, scratch_text("g.json", bad[i].text), &err) == PQ_EFORMAT);
+        CHECK(g.top_k == -7 && strstr(err.text, "g.json") && strstr(err.text, bad[i].words));
+    }
+    CHECK(pq_generation_load(&g, scratch_dir, &err) == PQ_EIO);
+}
+
+int main(void) {
+    scratch_open();
+    RUN(test_json_damage);
+    RUN(test_json_getters);
+    RUN(test_json_show);
+    RUN(test_mini);
+    RUN(test_published);
+    RUN(test_optional_keys);
+    RUN(test_refused_values);
+    RUN(test_head_dim_default);
+    RUN(test_foreign);
+    RUN(test_panq_quantization);
+    RUN(test_compressed_tensors);
+    RUN(test_generation);
+    return tap_done();
+}
