@@ -230,7 +230,7 @@ static void test_truncations(void) {
     /* Downwards: every length near the ends, some of the data, more of the header. */
     size_t length = size, cuts = 0;
     while (length > 0) {
-        size_t step = length > size - 20 || length <= 20 ? 1 : length > 80000 ? 65521 : 61;
+        size_t step = length > size - 20 || length <= 20 ? 1 : length > 160000 ? 65521 : 61;
         length -= step < length ? step : length;
         CHECK(truncate(path, (off_t)length) == 0);
         CHECK(refuses(path, PQ_EFORMAT, ""));
