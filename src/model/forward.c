@@ -28,9 +28,8 @@ struct pass {
 
 /* ---- Inputs of linears ----------------------------------------------------------------------- */
 
-static void input_task(void *arg, int r, int thread) {
-    const struct pass *p = arg;
-    float *row = (float *)p->s->thread[thread], *temp = row + pq_round_up(p->width, PQ_BLOCK);
+static void input_row(const struct pass *p, int r, unsigned char *scratch) {
+    float *row = (float *)scratch, *temp = row + pq_round_up(p->width, PQ_BLOCK);
     const float *x = row;
     if (p->gamma) {
         size_t from = (size_t)(p->pick ? p->pick[r] : r);
@@ -46,6 +45,13 @@ static void input_task(void *arg, int r, int thread) {
         pq_rows_set(&p->integers, p->e, r, x, p->width, temp);
     if (p->want_fp)
         pq_rows_set(&p->fp, p->e, r, x, p->width, temp);
+}
+
+/* A task is a tile of rows: its rows share cache lines, which two cores would fight for. */
+static void input_task(void *arg, int tile, int thread) {
+    const struct pass *p = arg;
+    for (int r = tile * PQ_MR; r < (tile + 1) * PQ_MR && r < p->fp.m; r++)
+        input_row(p, r, p->s->thread[thread]);
 }
 
 static bool takes_integers(const struct pq_linear *linear) {
@@ -66,7 +72,7 @@ static void linears(struct pass *p, int m, const struct pq_product *products, in
     p->want_fp = n_fp > 0;
     pq_rows_place(&p->integers, PQ_KIND_I8, m, p->width, p->s->integer_rows);
     pq_rows_place(&p->fp, p->model->fp, m, p->width, p->s->fp_rows);
-    pq_pool_run(p->ctx->pool, m, input_task, p);
+    pq_pool_run(p->ctx->pool, (m + PQ_MR - 1) / PQ_MR, input_task, p);
     void *const *scratch = (void *const *)p->s->thread;
     pq_multiply(p->ctx->pool, p->model->ops, &p->integers, integers, n_integers, scratch);
     pq_multiply(p->ctx->pool, p->model->ops, &p->fp, fp, n_fp, scratch);
