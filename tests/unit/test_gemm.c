@@ -1,0 +1,211 @@
+/* Packing and the product together, against the definition in double precision or int64: every
+ * kind, sizes that fit nothing, several products of one input, threads. */
+#include "cpu/pack.h"
+#include "base/half.h"
+#include "tap.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { M = 29, N = 77, K = 100, GROUPS = (K + 31) / 32 };
+
+static struct pq_err err;
+static float x[M][K], scales[N], bias[N], y[M][N + 3], base[M][N + 3];
+static int codes[N][K], mult[N][GROUPS];
+static uint32_t state = 1;
+
+static float uniform(void) {
+    state = state * 1664525u + 1013904223u;
+    return (float)(state >> 8) * 0x1p-23f - 1.0f;
+}
+
+struct memory {
+    struct pq_linear linear;
+    unsigned char *owned[4];
+};
+
+static void fill(bool four) {
+    for (int m = 0; m < M; m++)
+        for (int k = 0; k < K; k++)
+            x[m][k] = m == 3 ? 0.0f : 5 * uniform();
+    for (int n = 0; n < N; n++) {
+        scales[n] = 0.01f + 0.01f * fabsf(uniform());
+        bias[n] = uniform();
+        for (int g = 0; g < GROUPS; g++)
+            mult[n][g] = 1 + (n * 7 + g * 5) % 15;
+        for (int k = 0; k < K; k++)
+            codes[n][k] = four ? (int)floorf(8 * uniform()) : (int)floorf(127.9f * uniform());
+    }
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N + 3; n++)
+            base[m][n] = uniform();
+}
+
+/* Row n of the checkpoint's tensor. */
+static const void *stored_row(enum pq_kind kind, int n) {
+    static union {
+        int8_t i8[K];
+        uint8_t i4[(K + 1) / 2];
+        uint16_t bf16[K];
+        float f32[K];
+    } row;
+    memset(&row, 0, sizeof row);
+    for (int k = 0; k < K; k++)
+        if (kind == PQ_KIND_I8)
+            row.i8[k] = (int8_t)codes[n][k];
+        else if (kind == PQ_KIND_I4)
+            row.i4[k / 2] |= (uint8_t)((codes[n][k] + 8) << (k % 2 * 4));
+        else if (kind == PQ_KIND_BF16)
+            row.bf16[k] = pq_f32_to_bf16((float)codes[n][k]);
+        else
+            row.f32[k] = (float)codes[n][k];
+    return &row;
+}
+
+static struct memory pack(enum pq_kind kind, int group) {
+    struct memory w = {0};
+    pq_linear_shape(&w.linear, kind, N, K, group);
+    size_t panels = (size_t)pq_linear_panels(&w.linear);
+    w.owned[0] = w.linear.panel = calloc(panels, w.linear.panel_bytes);
+    w.owned[1] = w.linear.mults = calloc(panels, w.linear.mult_bytes + 1);
+    w.owned[2] = calloc(panels * PQ_NR, sizeof(float));
+    w.owned[3] = calloc(panels * PQ_NR, sizeof(float));
+    w.linear.scale = (float *)w.owned[2];
+    w.linear.bias = (float *)w.owned[3];
+    for (int n = 0; n < N; n++) {
+        size_t p = (size_t)(n / PQ_NR);
+        w.linear.scale[n] = scales[n];
+        w.linear.bias[n] = bias[n];
+        pq_pack_row(&w.linear, w.linear.panel + p * w.linear.panel_bytes, n % PQ_NR,
+                    stored_row(kind, n));
+        uint8_t packed[(GROUPS + 1) / 2] = {0};
+        for (int g = 0; g < GROUPS; g++)
+            packed[g / 2] |= (uint8_t)(mult[n][g] << (g % 2 * 4));
+        if (kind == PQ_KIND_I4)
+            pq_pack_multipliers(&w.linear, w.linear.mults + p * w.linear.mult_bytes, n % PQ_NR,
+                                group ? packed : NULL);
+    }
+    return w;
+}
+
+static void drop(struct memory *w) {
+    for (int i = 0; i < 4; i++)
+        free(w->owned[i]);
+}
+
+/* What the product must be, and (floating kinds) how far from it rounding may lead. */
+static double expected(enum pq_kind kind, int group, int m, int n, double *slack) {
+    double sum = 0, size = 0;
+    float absmax = 0;
+    for (int k = 0; k < K; k++)
+        absmax = fmaxf(absmax, fabsf(x[m][k]));
+    for (int k = 0; k < K; k++) {
+        double w = codes[n][k], v = x[m][k];
+        if (kind == PQ_KIND_I4 && group)
+            w *= mult[n][k / group];
+        if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4)
+            v = absmax > 0 ? rint(x[m][k] * (127.0f / absmax)) : 0;
+        else if (kind == PQ_KIND_BF16)
+            v = pq_bf16_to_f32(pq_f32_to_bf16(x[m][k]));
+        sum += v * w;
+        size += fabs(v * w);
+    }
+    *slack = 1e-6 * (1 + size) + 1e-6;
+    if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4)
+        return (float)(int32_t)sum * (absmax / 127.0f * scales[n]) + bias[n];
+    *slack = 1e-5 * (1 + size);
+    return sum + bias[n];
+}
+
+static void product(enum pq_kind kind, int group, int m, int threads, bool add) {
+    struct pq_pool *pool;
+    CHECK_OK(pq_pool_open(&pool, threads, &err));
+    const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
+    struct memory w = pack(kind, group);
+    enum pq_kind rows_kind = kind == PQ_KIND_I4 ? PQ_KIND_I8 : kind;
+    struct pq_rows rows;
+    void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
+    float temp[2 * (K + PQ_BLOCK)];
+    pq_rows_place(&rows, rows_kind, m, K, memory);
+    for (int r = 0; r < m; r++)
+        pq_rows_set(&rows, ops->e, r, x[r], K, temp);
+    void *scratch[8];
+    for (int t = 0; t < threads; t++)
+        scratch[t] = malloc(pq_multiply_scratch(K));
+    float twice[M][N];
+    memcpy(y, base, sizeof y);
+    struct pq_product products[] = {{&w.linear, y[0], N + 3, add}, {&w.linear, twice[0], N, false}};
+    pq_multiply(pool, ops, &rows, products, 2, scratch);
+    for (int r = 0; r < M; r++)
+        for (int n = 0; n < N + 3; n++) {
+            double slack = 0, want = base[r][n];
+            if (r < m && n < N) {
+                want = expected(kind, group, r, n, &slack);
+                if (fabs(twice[r][n] - want) > slack)
+                    FAIL("kind %d second product %d %d: %g, not %g", kind, r, n, twice[r][n], want);
+                want += add ? base[r][n] : 0;
+            }
+            if (!(fabs(y[r][n] - want) <= slack))
+                FAIL("kind %d m %d threads %d: y[%d][%d] = %g, not %g", kind, m, threads, r, n,
+                     y[r][n], want);
+        }
+    for (int t = 0; t < threads; t++)
+        free(scratch[t]);
+    free(memory);
+    drop(&w);
+    pq_pool_close(pool);
+}
+
+static void all_sizes(enum pq_kind kind, int group) {
+    static const int ms[] = {1, 2, 4, 5, 12, 13, 24, M};
+    fill(kind == PQ_KIND_I4);
+    for (int i = 0; i < 8; i++)
+        for (int threads = 1; threads <= 3; threads++)
+            product(kind, group, ms[i], threads, i % 2);
+}
+
+static void test_int8(void) {
+    all_sizes(PQ_KIND_I8, 0);
+}
+
+static void test_int4_group_32(void) {
+    all_sizes(PQ_KIND_I4, 32);
+}
+
+static void test_int4_group_256(void) {
+    all_sizes(PQ_KIND_I4, 256);
+}
+
+static void test_int4_channel(void) {
+    all_sizes(PQ_KIND_I4, PQ_GROUP_CHANNEL);
+}
+
+static void test_bf16(void) {
+    all_sizes(PQ_KIND_BF16, 0);
+}
+
+static void test_f32(void) {
+    all_sizes(PQ_KIND_F32, 0);
+}
+
+/* What a 4-bit weight costs: 4 bits, a multiplier's 4 bits for every 32, and the row's scale. */
+static void test_bytes(void) {
+    struct pq_linear w = {0};
+    pq_linear_shape(&w, PQ_KIND_I4, 6144, 1536, 32);
+    CHECK(pq_linear_bytes(&w) == 6144ul * 1536 * 33 / 64 + 6144 * 4);
+    pq_linear_shape(&w, PQ_KIND_I8, 6144, 1536, 0);
+    CHECK(pq_linear_bytes(&w) == 6144ul * 1536 + 6144 * 4);
+    pq_linear_shape(&w, PQ_KIND_BF16, 6144, 1536, 0);
+    CHECK(pq_linear_bytes(&w) == 6144ul * 1536 * 2);
+}
+
+int main(void) {
+    RUN(test_int8);
+    RUN(test_int4_group_32);
+    RUN(test_int4_group_256);
+    RUN(test_int4_channel);
+    RUN(test_bf16);
+    RUN(test_f32);
+    RUN(test_bytes);
+    return tap_done();
+}

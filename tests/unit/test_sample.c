@@ -1,0 +1,170 @@
+#include "panq.h"
+#include "tap.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { VOCAB = 50, DRAWS = 20000 };
+static struct pq_err err;
+static float logits[VOCAB];
+static int counts[VOCAB];
+static const struct pq_sampler_options plain = {1.0f, 0, 1.0f, 1.0f, 7};
+
+static void fill(void) {
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = 3.0f * sinf((float)i * 1.7f);
+}
+
+static void draw(struct pq_sampler_options options) {
+    struct pq_sampler *s;
+    memset(counts, 0, sizeof counts);
+    CHECK_OK(pq_sampler_open(&s, VOCAB, &options, &err));
+    for (int i = 0; i < DRAWS; i++)
+        counts[pq_sample(s, logits, NULL, 0)]++;
+    pq_sampler_close(s);
+}
+
+/* Probabilities at a temperature, restricted to the k best. */
+static void probabilities(double *p, double temperature, int k) {
+    double sum = 0;
+    for (int i = 0; i < VOCAB; i++) {
+        int better = 0;
+        for (int j = 0; j < VOCAB; j++)
+            better += logits[j] > logits[i] || (logits[j] == logits[i] && j < i);
+        p[i] = better < k ? exp(logits[i] / temperature) : 0;
+        sum += p[i];
+    }
+    for (int i = 0; i < VOCAB; i++)
+        p[i] /= sum;
+}
+
+/* Within five standard deviations of the binomial, and the few that a rare id may be off. */
+static void counts_follow(const double *p) {
+    for (int i = 0; i < VOCAB; i++) {
+        double deviation = sqrt(DRAWS * p[i] * (1 - p[i]));
+        if (fabs(counts[i] - DRAWS * p[i]) > 5 * deviation + 3)
+            FAIL("id %d was drawn %d times of %d, p = %g", i, counts[i], DRAWS, p[i]);
+    }
+}
+
+static void test_temperature(void) {
+    double p[VOCAB];
+    fill();
+    static const float temperatures[] = {0.5f, 1.0f, 2.0f};
+    for (int t = 0; t < 3; t++) {
+        struct pq_sampler_options o = plain;
+        o.temperature = temperatures[t];
+        draw(o);
+        probabilities(p, temperatures[t], VOCAB);
+        counts_follow(p);
+    }
+}
+
+static void test_top_k(void) {
+    double p[VOCAB];
+    fill();
+    struct pq_sampler_options o = plain;
+    o.top_k = 5;
+    draw(o);
+    probabilities(p, 1, 5);
+    counts_follow(p);
+}
+
+/* The fewest best ids whose probabilities reach p. */
+static void test_top_p(void) {
+    double p[VOCAB], want[VOCAB];
+    fill();
+    struct pq_sampler_options o = plain;
+    o.top_p = 0.8f;
+    draw(o);
+    probabilities(p, 1, VOCAB);
+    for (int k = 1; k <= VOCAB; k++) {
+        double kept = 0;
+        probabilities(want, 1, k);
+        for (int i = 0; i < VOCAB; i++)
+            kept += want[i] > 0 ? p[i] : 0;
+        if (kept >= 0.8)
+            break;
+    }
+    counts_follow(want);
+}
+
+static void test_greedy_takes_the_first_of_equals(void) {
+    struct pq_sampler_options o = plain;
+    o.temperature = 0;
+    struct pq_sampler *s;
+    CHECK_OK(pq_sampler_open(&s, VOCAB, &o, &err));
+    memset(logits, 0, sizeof logits);
+    logits[20] = logits[30] = 4;
+    CHECK(pq_sample(s, logits, NULL, 0) == 20);
+    pq_sampler_close(s);
+}
+
+/* Positive logits are divided, negative ones multiplied, once however often the id occurs. */
+static void test_repetition_penalty(void) {
+    struct pq_sampler_options o = plain;
+    o.temperature = 0;
+    o.repetition_penalty = 2;
+    struct pq_sampler *s;
+    CHECK_OK(pq_sampler_open(&s, VOCAB, &o, &err));
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = -3;
+    logits[3] = 4;
+    logits[9] = 2.5f;
+    logits[11] = 1.9f;
+    int32_t history[] = {3, 3, 3, 40}, both[] = {3, 9};
+    CHECK(pq_sample(s, logits, NULL, 0) == 3);
+    CHECK(pq_sample(s, logits, history, 4) == 9);
+    CHECK(pq_sample(s, logits, both, 2) == 3);
+    CHECK(logits[3] == 4);
+    pq_sampler_close(s);
+}
+
+static void test_a_seed_is_a_stream(void) {
+    fill();
+    int32_t first[64];
+    for (int round = 0; round < 3; round++) {
+        struct pq_sampler_options o = plain;
+        o.seed = round < 2 ? 42 : 43;
+        struct pq_sampler *s;
+        CHECK_OK(pq_sampler_open(&s, VOCAB, &o, &err));
+        int same = 0;
+        for (int i = 0; i < 64; i++) {
+            int32_t id = pq_sample(s, logits, NULL, 0);
+            same += round > 0 && id == first[i];
+            if (round == 0)
+                first[i] = id;
+        }
+        CHECK(round == 0 || (round == 1) == (same == 64));
+        pq_sampler_close(s);
+    }
+}
+
+static void test_bad_settings_are_refused(void) {
+    struct pq_sampler *s = NULL;
+    struct pq_sampler_options o = plain;
+    o.temperature = -1;
+    CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL && strstr(err.text, "-1"));
+    o = plain;
+    o.top_p = 0;
+    CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL);
+    o.top_p = NAN;
+    CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL);
+    o = plain;
+    o.top_k = -3;
+    CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL);
+    o = plain;
+    o.repetition_penalty = 0;
+    CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL && !s);
+}
+
+int main(void) {
+    RUN(test_temperature);
+    RUN(test_top_k);
+    RUN(test_top_p);
+    RUN(test_greedy_takes_the_first_of_equals);
+    RUN(test_repetition_penalty);
+    RUN(test_a_seed_is_a_stream);
+    RUN(test_bad_settings_are_refused);
+    return tap_done();
+}
