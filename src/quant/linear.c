@@ -1,0 +1,177 @@
+#include "quant/linear.h"
+
+#include "base/threads.h"
+#include "quant/pack.h"
+#include "quant/rtn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Weights of a block: enough rows to keep many threads busy, few enough to stop soon. */
+enum { BLOCK_WEIGHTS = 4 << 20 };
+
+/* Sizes of a row, in elements and in bytes as stored. */
+struct shape {
+    int n, k, groups; /* groups: 0 where no multipliers are stored */
+    size_t code_bytes, group_bytes;
+};
+
+static struct shape shape_of(const struct pq_linear *linear) {
+    struct shape s = {.n = (int)linear->source->info.shape[0],
+                      .k = (int)linear->source->info.shape[1]};
+    bool w4 = linear->scheme == PQ_SCHEME_W4A8;
+    if (w4 && linear->group != PQ_GROUP_CHANNEL)
+        s.groups = (s.k - 1) / linear->group + 1;
+    s.code_bytes = w4 ? ((size_t)s.k + 1) / 2 : (size_t)s.k;
+    s.group_bytes = ((size_t)s.groups + 1) / 2;
+    return s;
+}
+
+/* ---- Declaring ------------------------------------------------------------------------------- */
+
+/* P + suffix, where the linear's source is P.weight. */
+static enum pq_status declare(const struct pq_linear *linear, struct pq_writer *writer,
+                              const char *suffix, const char *dtype, size_t n, size_t k,
+                              struct pq_err *err) {
+    const char *source = linear->source->info.name;
+    char *name = NULL;
+    if (asprintf(&name, "%.*s%s", (int)(strlen(source) - strlen(".weight")), source, suffix) < 0)
+        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", source);
+    int64_t shape[2] = {(int64_t)n, (int64_t)k};
+    enum pq_status status = pq_writer_declare(writer, name, dtype, 2, shape, err);
+    free(name);
+    return status;
+}
+
+enum pq_status pq_linear_declare(const struct pq_linear *linear, struct pq_writer *writer,
+                                 struct pq_err *err) {
+    struct shape s = shape_of(linear);
+    size_t n = (size_t)s.n;
+    if (linear->scheme == PQ_SCHEME_W8A8)
+        PQ_TRY(declare(linear, writer, ".weight", "I8", n, s.code_bytes, err));
+    else
+        PQ_TRY(declare(linear, writer, ".weight_packed", "U8", n, s.code_bytes, err));
+    if (s.groups)
+        PQ_TRY(declare(linear, writer, ".weight_group", "U8", n, s.group_bytes, err));
+    return declare(linear, writer, ".weight_scale", "F32", n, 1, err);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+/* A thread's own row. */
+struct scratch {
+    float *w;             /* [k] */
+    int8_t *codes;        /* [k] */
+    uint8_t *multipliers; /* [groups] */
+};
+
+struct work {
+    const struct pq_linear *linear;
+    struct shape shape;
+    int first;               /* row where the block begins */
+    uint8_t *codes;          /* [rows of a block][code_bytes] */
+    uint8_t *groups;         /* [n][group_bytes] */
+    float *scales;           /* [n]; 0 = the row has a weight that is not finite */
+    struct scratch *scratch; /* [threads] */
+    int threads;
+};
+
+static void quantize_row(void *arg, int task, int thread) {
+    struct work *work = arg;
+    const struct pq_linear *linear = work->linear;
+    const struct shape *s = &work->shape;
+    struct scratch *own = &work->scratch[thread];
+    size_t row = (size_t)work->first + (size_t)task, k = (size_t)s->k;
+    pq_tensor_to_f32(linear->source, row * k, k, own->w);
+    work->scales[row] = 0;
+    if (pq_rtn_nonfinite(own->w, s->k) >= 0)
+        return;
+    uint8_t *codes = work->codes + (size_t)task * s->code_bytes;
+    if (linear->scheme == PQ_SCHEME_W8A8) {
+        work->scales[row] = pq_rtn_w8(own->w, s->k, (int8_t *)codes);
+        return;
+    }
+    work->scales[row] = pq_rtn_w4(own->w, s->k, linear->group, own->codes, own->multipliers);
+    pq_pack_codes(own->codes, s->k, codes);
+    pq_pack_multipliers(own->multipliers, s->groups, work->groups + row * s->group_bytes);
+}
+
+/* The sentence for the first of the block's rows [rows] that is not finite, if there is one. */
+static enum pq_status check_finite(const struct work *work, int rows, struct pq_err *err) {
+    const struct pq_tensor *source = work->linear->source;
+    size_t k = (size_t)work->shape.k;
+    for (int row = work->first; row < work->first + rows; row++) {
+        if (work->scales[row] != 0)
+            continue;
+        float *w = work->scratch[0].w;
+        pq_tensor_to_f32(source, (size_t)row * k, k, w);
+        int column = pq_rtn_nonfinite(w, work->shape.k);
+        return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is %f at row %d, column %d",
+                       source->info.file, source->info.name, w[column], row, column);
+    }
+    return PQ_OK;
+}
+
+static enum pq_status write_blocks(struct work *work, int block, struct pq_writer *writer,
+                                   struct pq_pool *pool, struct pq_progress *progress,
+                                   struct pq_err *err) {
+    const struct pq_tensor *source = work->linear->source;
+    const struct shape *s = &work->shape;
+    size_t row_bytes = source->info.bytes / (size_t)s->n;
+    for (; work->first < s->n; work->first += block) {
+        int rows = s->n - work->first < block ? s->n - work->first : block;
+        pq_pool_run(pool, rows, quantize_row, work);
+        PQ_TRY(check_finite(work, rows, err));
+        PQ_TRY(pq_writer_append(writer, work->codes, (size_t)rows * s->code_bytes, err));
+        pq_map_forget(source->map, (const char *)source->data + (size_t)work->first * row_bytes,
+                      (size_t)rows * row_bytes);
+        PQ_TRY(pq_progress_add(progress, source->info.name, (size_t)rows * row_bytes, err));
+    }
+    PQ_TRY(pq_writer_append(writer, work->groups, (size_t)s->n * s->group_bytes, err));
+    return pq_writer_append(writer, work->scales, (size_t)s->n * sizeof(float), err);
+}
+
+static bool allocate(struct work *work, int block) {
+    size_t k = (size_t)work->shape.k, n = (size_t)work->shape.n;
+    work->codes = malloc((size_t)block * work->shape.code_bytes);
+    work->groups = malloc(n * work->shape.group_bytes + 1);
+    work->scales = malloc(n * sizeof *work->scales);
+    work->scratch = calloc((size_t)work->threads, sizeof *work->scratch);
+    bool good = work->codes && work->groups && work->scales && work->scratch;
+    for (int i = 0; good && i < work->threads; i++) {
+        struct scratch *own = &work->scratch[i];
+        own->w = malloc(k * sizeof *own->w);
+        own->codes = malloc(k);
+        own->multipliers = malloc((size_t)work->shape.groups + 1);
+        good = own->w && own->codes && own->multipliers;
+    }
+    return good;
+}
+
+static void release(struct work *work) {
+    for (int i = 0; work->scratch && i < work->threads; i++) {
+        free(work->scratch[i].w);
+        free(work->scratch[i].codes);
+        free(work->scratch[i].multipliers);
+    }
+    free(work->scratch);
+    free(work->scales);
+    free(work->groups);
+    free(work->codes);
+}
+
+enum pq_status pq_linear_write(const struct pq_linear *linear, struct pq_writer *writer,
+                               struct pq_pool *pool, struct pq_progress *progress,
+                               struct pq_err *err) {
+    struct work work = {.linear = linear, .shape = shape_of(linear)};
+    work.threads = pq_pool_threads(pool);
+    int block = work.shape.k < BLOCK_WEIGHTS ? BLOCK_WEIGHTS / work.shape.k : 1;
+    block = block < work.shape.n ? block : work.shape.n;
+    enum pq_status status =
+        allocate(&work, block)
+            ? write_blocks(&work, block, writer, pool, progress, err)
+            : pq_fail(err, PQ_ENOMEM, "%s: out of memory", linear->source->info.name);
+    release(&work);
+    return status;
+}

@@ -1,0 +1,29 @@
+/* linear.h - one linear from its floating-point tensor to the stored form, a block of rows at a
+ * time: what it holds in memory does not grow with the tensor, but for its scales and multipliers.
+ *
+ * The rounding of a row is pq_rtn_w8 or pq_rtn_w4.  Another rounding of the same forms (GPTQ: all
+ * rows of a block against one Hessian) takes their place in this file. */
+#ifndef PQ_QUANT_LINEAR_H
+#define PQ_QUANT_LINEAR_H
+
+#include "io/safetensors_write.h"
+#include "model/checkpoint.h"
+#include "quant/progress.h"
+
+struct pq_linear {
+    const struct pq_tensor *source; /* P.weight, [n, k], borrowed */
+    enum pq_scheme scheme;          /* W8A8 or W4A8 */
+    int group;                      /* of W4A8, or PQ_GROUP_CHANNEL */
+};
+
+/* Declare the tensors that checkpoint.h lists for P, in the order in which write appends them. */
+enum pq_status pq_linear_declare(const struct pq_linear *linear, struct pq_writer *writer,
+                                 struct pq_err *err);
+
+/* Quantize on the pool and append.  A weight that is infinite or NaN is PQ_EFORMAT, naming file,
+ * tensor, row and column. */
+enum pq_status pq_linear_write(const struct pq_linear *linear, struct pq_writer *writer,
+                               struct pq_pool *pool, struct pq_progress *progress,
+                               struct pq_err *err);
+
+#endif

@@ -1,0 +1,214 @@
+/* pq_quantize: plan every tensor of the result, write its header, then stream tensor after tensor
+ * through it, each from its mapping into the file. */
+#include "panq.h"
+
+#include "io/json.h"
+#include "io/safetensors_write.h"
+#include "model/checkpoint.h"
+#include "quant/linear.h"
+#include "quant/progress.h"
+#include "quant/recipe.h"
+#include "quant/staging.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    COPY_BYTES = 16 << 20, /* of a tensor that is copied, at a time */
+    SMALL_FILE = 64 << 20, /* what goes along with the weights is smaller */
+};
+
+struct job {
+    const struct pq_checkpoint *ckpt;
+    const struct pq_tensor_info *tensors; /* [n] */
+    int n;
+    struct pq_recipe recipe;
+    struct pq_pool *pool;
+    struct pq_progress progress;
+};
+
+static enum pq_status check_options(const struct pq_quantize_options *options, struct pq_err *err) {
+    if (options->scheme != PQ_SCHEME_W8A8 && options->scheme != PQ_SCHEME_W4A8)
+        return pq_fail(err, PQ_EINVAL, "the scheme to quantize to must be w8a8 or w4a8, not %d",
+                       (int)options->scheme);
+    if (options->scheme == PQ_SCHEME_W4A8 && options->group != 32 && options->group != 256 &&
+        options->group != PQ_GROUP_CHANNEL)
+        return pq_fail(err, PQ_EINVAL,
+                       "the group of w4a8 must be 32, 256 or %d for the channel, "
+                       "not %d",
+                       PQ_GROUP_CHANNEL, options->group);
+    return PQ_OK;
+}
+
+/* ---- model.safetensors ----------------------------------------------------------------------- */
+
+/* How tensor i is stored, as a linear; scheme PQ_SCHEME_FP: as it is. */
+static struct pq_linear linear_of(const struct job *job, int i) {
+    const char *name = job->tensors[i].name;
+    return (struct pq_linear){.source = pq_checkpoint_find(job->ckpt, name),
+                              .scheme = pq_recipe_scheme(&job->recipe, name),
+                              .group = job->recipe.group};
+}
+
+static enum pq_status declare_all(const struct job *job, struct pq_writer *writer,
+                                  struct pq_err *err) {
+    PQ_TRY(pq_writer_metadata(writer, "format", "pt", err));
+    PQ_TRY(pq_writer_metadata(writer, "panq", PQ_VERSION, err));
+    PQ_TRY(pq_writer_metadata(writer, "recipe", pq_recipe_show(&job->recipe).s, err));
+    for (int i = 0; i < job->n; i++) {
+        const struct pq_tensor_info *info = &job->tensors[i];
+        struct pq_linear linear = linear_of(job, i);
+        if (linear.scheme == PQ_SCHEME_FP)
+            PQ_TRY(
+                pq_writer_declare(writer, info->name, info->dtype, info->rank, info->shape, err));
+        else
+            PQ_TRY(pq_linear_declare(&linear, writer, err));
+    }
+    return pq_writer_begin(writer, err);
+}
+
+static enum pq_status copy_tensor(struct job *job, const struct pq_tensor *tensor,
+                                  struct pq_writer *writer, struct pq_err *err) {
+    size_t bytes = tensor->info.bytes;
+    for (size_t from = 0; from < bytes; from += COPY_BYTES) {
+        const char *data = (const char *)tensor->data + from;
+        size_t n = bytes - from < COPY_BYTES ? bytes - from : COPY_BYTES;
+        PQ_TRY(pq_writer_append(writer, data, n, err));
+        pq_map_forget(tensor->map, data, n);
+        PQ_TRY(pq_progress_add(&job->progress, tensor->info.name, n, err));
+    }
+    return PQ_OK;
+}
+
+static enum pq_status write_all(struct job *job, struct pq_writer *writer, struct pq_err *err) {
+    PQ_TRY(declare_all(job, writer, err));
+    for (int i = 0; i < job->n; i++) {
+        struct pq_linear linear = linear_of(job, i);
+        if (linear.scheme == PQ_SCHEME_FP)
+            PQ_TRY(copy_tensor(job, linear.source, writer, err));
+        else
+            PQ_TRY(pq_linear_write(&linear, writer, job->pool, &job->progress, err));
+    }
+    return pq_writer_end(writer, err);
+}
+
+static enum pq_status write_weights(struct job *job, const struct pq_staging *staging,
+                                    struct pq_err *err) {
+    char *path = pq_path_join(staging->path, "model.safetensors");
+    if (!path)
+        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", staging->path);
+    struct pq_writer *writer = NULL;
+    enum pq_status status = pq_writer_open(&writer, path, err);
+    if (status == PQ_OK)
+        status = write_all(job, writer, err);
+    pq_writer_close(writer);
+    free(path);
+    return status;
+}
+
+/* ---- What goes along ------------------------------------------------------------------------- */
+
+/* The source's config.json with a quantization_config. */
+static enum pq_status write_config(const struct job *job, const struct pq_staging *staging,
+                                   struct pq_err *err) {
+    char *path = pq_path_join(pq_checkpoint_dir(job->ckpt), "config.json"), *text = NULL;
+    json_t *config = NULL;
+    enum pq_status status = PQ_ENOMEM;
+    if (path)
+        status = pq_json_load(&config, path, err);
+    if (status == PQ_OK &&
+        json_object_set_new(config, "quantization_config", pq_recipe_describe(&job->recipe)) == 0)
+        /* 16 digits write 1e-05 as 1e-05, and lose nothing of what was written with as many. */
+        text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
+    if (text)
+        status = pq_staging_write(staging, "config.json", text, strlen(text), err);
+    else if (status == PQ_OK || !path)
+        status = pq_fail(err, PQ_ENOMEM, "%s: out of memory", staging->path);
+    free(text);
+    json_decref(config);
+    free(path);
+    return status;
+}
+
+/* Tokenizer, generation settings, licence, model card: not weights, and not what lists them. */
+static bool goes_along(const char *name) {
+    size_t length = strlen(name), tail = strlen(".index.json");
+    bool index = length > tail && strcmp(name + length - tail, ".index.json") == 0;
+    return pq_staging_owns(name) && !index && !strstr(name, ".safetensors") &&
+           strcmp(name, "config.json") != 0;
+}
+
+static enum pq_status copy_file(const struct pq_staging *staging, const char *path,
+                                const char *name, struct pq_err *err) {
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return pq_fail(err, PQ_EIO, "%s: cannot stat: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) || st.st_size > SMALL_FILE)
+        return PQ_OK;
+    struct pq_map map;
+    PQ_TRY(pq_map_open(&map, path, err));
+    enum pq_status status = pq_staging_write(staging, name, map.data, map.size, err);
+    pq_map_close(&map);
+    return status;
+}
+
+static enum pq_status copy_files(const char *from, const struct pq_staging *staging,
+                                 struct pq_err *err) {
+    DIR *dir = opendir(from);
+    if (!dir)
+        return pq_fail(err, PQ_EIO, "%s: cannot read: %s", from, strerror(errno));
+    enum pq_status status = PQ_OK;
+    const struct dirent *entry;
+    while (status == PQ_OK && (entry = readdir(dir))) {
+        if (!goes_along(entry->d_name))
+            continue;
+        char *path = pq_path_join(from, entry->d_name);
+        status = path ? copy_file(staging, path, entry->d_name, err)
+                      : pq_fail(err, PQ_ENOMEM, "%s: out of memory", from);
+        free(path);
+    }
+    closedir(dir);
+    return status;
+}
+
+/* ---- The whole ------------------------------------------------------------------------------- */
+
+static enum pq_status quantize(struct job *job, const char *out, struct pq_err *err) {
+    struct pq_staging staging;
+    PQ_TRY(pq_staging_open(&staging, out, err));
+    enum pq_status status = write_config(job, &staging, err);
+    if (status == PQ_OK)
+        status = copy_files(pq_checkpoint_dir(job->ckpt), &staging, err);
+    if (status == PQ_OK)
+        status = write_weights(job, &staging, err);
+    if (status == PQ_OK)
+        status = pq_staging_commit(&staging, err);
+    pq_staging_close(&staging);
+    return status;
+}
+
+enum pq_status pq_quantize(const char *dir, const char *out,
+                           const struct pq_quantize_options *options, struct pq_pool *pool,
+                           struct pq_err *err) {
+    PQ_TRY(check_options(options, err));
+    struct pq_checkpoint *ckpt;
+    PQ_TRY(pq_checkpoint_open(&ckpt, dir, err));
+    const struct pq_config *config = pq_checkpoint_config(ckpt);
+    struct job job = {.ckpt = ckpt, .pool = pool, .recipe = pq_recipe_make(options, config)};
+    job.tensors = pq_checkpoint_tensors(ckpt, &job.n);
+    job.progress = (struct pq_progress){.fn = options->progress, .user = options->user};
+    for (int i = 0; i < job.n; i++)
+        job.progress.total += job.tensors[i].bytes;
+    enum pq_status status = config->scheme == PQ_SCHEME_FP
+                                ? quantize(&job, out, err)
+                                : pq_fail(err, PQ_EUNSUPPORTED,
+                                          "%s: is quantized already (%s); the source must be "
+                                          "BF16, F16 or F32",
+                                          dir, pq_scheme_name(config->scheme));
+    pq_checkpoint_close(ckpt);
+    return status;
+}

@@ -1,0 +1,62 @@
+#include "quant/recipe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
+                                const struct pq_config *config) {
+    /* 4 bits cost the head more than they save. */
+    enum pq_scheme head = options->portable ? PQ_SCHEME_FP : PQ_SCHEME_W8A8;
+    return (struct pq_recipe){
+        .linears = options->scheme,
+        .head = head,
+        .embedding = config->tied ? head : PQ_SCHEME_FP,
+        .group = options->scheme == PQ_SCHEME_W4A8 ? options->group : PQ_GROUP_CHANNEL,
+    };
+}
+
+enum pq_scheme pq_recipe_scheme(const struct pq_recipe *recipe, const char *tensor) {
+    static const char suffix[] = "_proj.weight";
+    size_t length = strlen(tensor), tail = sizeof suffix - 1;
+    if (length > tail && strcmp(tensor + length - tail, suffix) == 0)
+        return recipe->linears;
+    if (strcmp(tensor, "lm_head.weight") == 0)
+        return recipe->head;
+    if (strcmp(tensor, "model.embed_tokens.weight") == 0)
+        return recipe->embedding;
+    return PQ_SCHEME_FP;
+}
+
+static json_t *describe_int8(const char *strategy, bool dynamic) {
+    return json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", 8, "type", "int", "symmetric", 1,
+                     "strategy", strategy, "dynamic", (int)dynamic);
+}
+
+static json_t *describe_w8a8(const struct pq_recipe *recipe) {
+    json_t *ignore = recipe->head == PQ_SCHEME_FP ? json_pack("[s]", "lm_head") : json_array();
+    json_t *group = json_pack("{s:[s], s:o, s:o}", "targets", "Linear", "weights",
+                              describe_int8("channel", false), "input_activations",
+                              describe_int8("token", true));
+    return json_pack("{s:s, s:s, s:s, s:{s:o}, s:o}", "quant_method", "compressed-tensors",
+                     "format", "int-quantized", "quantization_status", "compressed",
+                     "config_groups", "group_0", group, "ignore", ignore);
+}
+
+json_t *pq_recipe_describe(const struct pq_recipe *recipe) {
+    if (recipe->linears == PQ_SCHEME_W8A8)
+        return describe_w8a8(recipe);
+    return json_pack("{s:s, s:s, s:i, s:i}", "quant_method", "panq", "format", "w4a8", "version", 1,
+                     "group_size", recipe->group);
+}
+
+struct pq_recipe_text pq_recipe_show(const struct pq_recipe *recipe) {
+    struct pq_recipe_text text;
+    char group[24] = "";
+    if (recipe->linears == PQ_SCHEME_W4A8 && recipe->group)
+        snprintf(group, sizeof group, " group %d", recipe->group);
+    else if (recipe->linears == PQ_SCHEME_W4A8)
+        snprintf(group, sizeof group, " group channel");
+    snprintf(text.s, sizeof text.s, "%s rtn%s%s", pq_scheme_name(recipe->linears), group,
+             recipe->head == PQ_SCHEME_FP ? " portable" : "");
+    return text;
+}
