@@ -1,0 +1,28 @@
+/* Any bytes as config.json and as generation_config.json: what is accepted is in range. */
+#include "input.h"
+#include "model/config.h"
+
+static void check_config(const struct pq_config *c) {
+    if (c->vocab < 1 || c->hidden < 1 || c->hidden > PQ_MAX_INPUTS || c->ffn < 1 ||
+        c->ffn > PQ_MAX_INPUTS || c->layers < 1 || c->kv_heads < 1 || c->heads % c->kv_heads != 0 ||
+        c->head_dim < 2 || c->head_dim % 2 != 0 ||
+        (int64_t)c->heads * c->head_dim > PQ_MAX_INPUTS || !(c->rope_theta > 0) ||
+        !(c->norm_eps > 0) || c->eos >= c->vocab || c->bos >= c->vocab || c->pad >= c->vocab)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const char *path = fuzz_file(data, size);
+    struct pq_err err = {""};
+    struct pq_config config;
+    struct pq_generation_config generation;
+    if (pq_config_load(&config, path, &err) == PQ_OK)
+        check_config(&config);
+    else
+        fuzz_check_sentence(err.text, path);
+    if (pq_generation_load(&generation, path, &err) != PQ_OK)
+        fuzz_check_sentence(err.text, path);
+    else if (!(generation.temperature >= 0) || !(generation.top_p <= 1) || generation.top_k < 0)
+        abort();
+    return 0;
+}
