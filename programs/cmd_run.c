@@ -1,0 +1,220 @@
+/* panq run - one prompt, one reply. */
+#include "commands.h"
+#include "engine.h"
+#include "generate.h"
+#include "report.h"
+#include "stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct run {
+    const char *dir, *prompt; /* dir NULL: the built-in model */
+    struct pq_engine_options engine;
+    struct pq_sampling_options sampling;
+    int think; /* enum pq_think; -1 = the model's default */
+    const char *system;
+    int max_tokens, context;
+    bool show_thinking, raw, json;
+};
+
+#define FIELD(member) .offset = offsetof(struct run, member)
+static const struct pq_option options[] = {
+    {.name = "think",
+     .kind = PQ_OPTION_CHOICE,
+     .value = "slow|auto|no",
+     FIELD(think),
+     .help = "how to think (default: slow if the model can, else no)"},
+    {.name = "show-thinking",
+     .kind = PQ_OPTION_FLAG,
+     FIELD(show_thinking),
+     .help = "show the thinking before the answer"},
+    {.name = "system",
+     .kind = PQ_OPTION_TEXT,
+     .value = "TEXT",
+     FIELD(system),
+     .help = "the system turn (default: an empty one)"},
+    {.name = "raw",
+     .kind = PQ_OPTION_FLAG,
+     FIELD(raw),
+     .help = "continue the prompt as it is, without the chat template"},
+    {.name = "max-tokens",
+     .kind = PQ_OPTION_INT,
+     .value = "N",
+     FIELD(max_tokens),
+     .min = 1,
+     .max = 1 << 30,
+     .help = "longest reply, thinking included (default 4096)"},
+    {.name = "context",
+     .kind = PQ_OPTION_INT,
+     .value = "N",
+     FIELD(context),
+     .min = 1,
+     .max = 1 << 30,
+     .help = "room for prompt and reply, in tokens (default: as needed)"},
+    PQ_SAMPLING_OPTIONS(struct run, sampling),
+    PQ_ENGINE_OPTIONS(struct run, engine),
+    {.name = "json",
+     .kind = PQ_OPTION_FLAG,
+     FIELD(json),
+     .help = "print the reply, its counts and timings as JSON when it is complete"},
+};
+
+/* All of standard input, malloc'd. */
+static char *read_input(struct pq_err *err) {
+    char *text = NULL;
+    size_t size = 0;
+    if (getdelim(&text, &size, 0, stdin) < 0) {
+        free(text);
+        text = ferror(stdin) ? NULL : strdup("");
+    }
+    if (!text)
+        pq_refuse(err, PQ_EIO, "standard input cannot be read");
+    return text;
+}
+
+/* The ids that the reply follows, malloc'd. */
+static enum pq_status encode_prompt(const struct run *run, const struct pq_engine *engine,
+                                    int32_t **ids, int *n, struct pq_err *err) {
+    char *input = NULL;
+    const char *prompt = run->prompt;
+    struct pq_message messages[2];
+    int turns = 0, think = run->think;
+    enum pq_status status = PQ_OK;
+    if (strcmp(prompt, "-") == 0) {
+        prompt = input = read_input(err);
+        if (!input)
+            return PQ_EIO;
+    }
+    if (run->raw) {
+        status = pq_encode(engine->tok, prompt, strlen(prompt), true, ids, n, err);
+    } else {
+        status = pq_choose_think(engine->config, &think, err);
+        if (run->system)
+            messages[turns++] = (struct pq_message){.role = PQ_SYSTEM, .text = run->system};
+        messages[turns++] =
+            (struct pq_message){.role = PQ_USER, .text = prompt, .think = (enum pq_think)think};
+        if (status == PQ_OK)
+            status = pq_chat_encode(engine->tok, messages, turns, ids, n, err);
+    }
+    free(input);
+    return status;
+}
+
+/* How many positions the context needs for a prompt of n tokens. */
+static enum pq_status choose_positions(const struct run *run, const struct pq_config *config, int n,
+                                       int *positions, struct pq_err *err) {
+    int64_t want = (int64_t)n + run->max_tokens;
+    if (run->context > config->max_positions)
+        return pq_refuse(err, PQ_ERANGE, "--context %d is more than the model's %d positions",
+                         run->context, config->max_positions);
+    *positions = want < config->max_positions ? (int)want : config->max_positions;
+    if (run->context && run->context < *positions)
+        *positions = run->context;
+    if (n > *positions)
+        return pq_refuse(err, PQ_ERANGE, "the prompt has %d tokens, more than the context's %d", n,
+                         *positions);
+    return PQ_OK;
+}
+
+static double rate(int tokens, double seconds) {
+    return seconds > 0 ? tokens / seconds : 0;
+}
+
+static enum pq_status print_result(const struct run *run, const struct pq_engine *engine,
+                                   const struct pq_generator *g, const struct pq_generated *made,
+                                   struct pq_err *err) {
+    char *raw = NULL;
+    size_t length;
+    if (run->raw) {
+        enum pq_status status = pq_decode(engine->tok, g->ids + g->n - made->tokens, made->tokens,
+                                          true, &raw, &length, err);
+        if (status != PQ_OK)
+            return status;
+    }
+    int decoded = made->tokens > 1 ? made->tokens - 1 : 0; /* the first comes with the prefill */
+    json_t *json = json_pack(
+        "{s:i, s:i, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "prompt_tokens",
+        made->prompt_tokens, "tokens", made->tokens, "thinking",
+        raw ? "" : pq_reply_thinking(g->reply), "content", raw ? raw : pq_reply_content(g->reply),
+        "finish_reason", made->ended ? "stop" : "length", "timings", "load_s", engine->load_s,
+        "prefill_s", made->prefill_s, "decode_s", made->decode_s, "prefill_tok_s",
+        rate(made->prompt_tokens, made->prefill_s), "decode_tok_s", rate(decoded, made->decode_s));
+    free(raw);
+    return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
+}
+
+static enum pq_status answer(const struct run *run, const struct pq_engine *engine,
+                             struct pq_pool *pool, struct pq_err *err) {
+    struct pq_generator g = {0};
+    struct pq_generated made;
+    struct pq_sampler *sampler = NULL;
+    struct pq_stream stream = {.thinking = run->show_thinking, .raw = run->raw};
+    int32_t *ids = NULL;
+    int n = 0, positions = 0;
+    enum pq_status status = encode_prompt(run, engine, &ids, &n, err);
+    if (status == PQ_OK)
+        status = choose_positions(run, engine->config, n, &positions, err);
+    if (status == PQ_OK)
+        status = pq_open_sampler(&sampler, engine, &run->sampling, err);
+    if (status == PQ_OK)
+        status = pq_generator_open(&g, engine, sampler, pool, positions, err);
+    if (status == PQ_OK) {
+        memcpy(g.ids, ids, (size_t)n * sizeof *ids);
+        g.n = n;
+        if (!run->json) {
+            g.show = pq_stream_show;
+            g.user = &stream;
+        }
+        status = pq_generate(&g, run->max_tokens, &made, err);
+    }
+    if (!run->json)
+        pq_stream_end(&stream);
+    if (status == PQ_OK && run->json)
+        status = print_result(run, engine, &g, &made, err);
+    pq_generator_close(&g);
+    pq_sampler_close(sampler);
+    free(ids);
+    return status;
+}
+
+static int main_run(const struct pq_command *command, int argc, char **argv) {
+    struct run run = {.think = -1, .max_tokens = 4096, .sampling = PQ_SAMPLING_DEFAULTS};
+    struct pq_err err = {""};
+    struct pq_engine engine = {0};
+    struct pq_pool *pool = NULL;
+    char *builtin = NULL;
+    int n, code;
+    if (!pq_options_parse(command, argc, argv, &run, &n, &code))
+        return code;
+    if (run.raw && (run.system || run.think >= 0))
+        return pq_usage_error(command, "--raw has no chat template for --system or --think");
+    if (n == 1 && pq_is_checkpoint(argv[0]))
+        return pq_usage_error(command, "%s is a checkpoint, and there is no prompt", argv[0]);
+    run.prompt = argv[n - 1];
+    run.dir = n == 2 ? argv[0] : (builtin = pq_builtin_checkpoint(&err));
+    enum pq_status status = run.dir ? pq_pool_open(&pool, run.engine.threads, &err) : PQ_EIO;
+    if (status == PQ_OK)
+        status = pq_engine_open(&engine, run.dir, &run.engine, pool, &err);
+    if (status == PQ_OK)
+        status = answer(&run, &engine, pool, &err);
+    pq_engine_close(&engine);
+    pq_pool_close(pool);
+    free(builtin);
+    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+}
+
+const struct pq_command pq_command_run = {
+    .name = "run",
+    .arguments = "[DIR] PROMPT",
+    .least = 1,
+    .most = 2,
+    .summary = "answer one prompt",
+    .details = "PROMPT - reads standard input.  With one argument, that is the prompt, and the\n"
+               "built-in model answers; a lone directory with a config.json is taken for a DIR\n"
+               "whose prompt was forgotten.\n",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .main = main_run,
+};

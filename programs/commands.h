@@ -1,0 +1,10 @@
+/* commands.h - every command of the program. */
+#ifndef PQ_PROGRAMS_COMMANDS_H
+#define PQ_PROGRAMS_COMMANDS_H
+
+#include "options.h"
+
+extern const struct pq_command pq_command_run, pq_command_chat, pq_command_quantize,
+    pq_command_bench, pq_command_eval, pq_command_inspect;
+
+#endif

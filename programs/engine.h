@@ -1,0 +1,54 @@
+/* engine.h - a checkpoint opened to generate with, and the options that every such command has. */
+#ifndef PQ_PROGRAMS_ENGINE_H
+#define PQ_PROGRAMS_ENGINE_H
+
+#include "options.h"
+#include "panq.h"
+
+struct pq_engine_options {
+    int threads;     /* 0 = one per processor */
+    const char *isa; /* NULL = the best */
+    int precision;   /* enum pq_precision */
+};
+
+/* Rows of an option table, for `struct pq_engine_options member` in struct type. */
+#define PQ_ENGINE_OPTIONS(type, member)                                                            \
+    {.name = "threads",                                                                            \
+     .kind = PQ_OPTION_INT,                                                                        \
+     .value = "N",                                                                                 \
+     .offset = offsetof(type, member.threads),                                                     \
+     .min = 0,                                                                                     \
+     .max = 1024,                                                                                  \
+     .help = "threads to run (default 0: one per processor)"},                                     \
+        {.name = "isa",                                                                            \
+         .kind = PQ_OPTION_TEXT,                                                                   \
+         .value = "NAME",                                                                          \
+         .offset = offsetof(type, member.isa),                                                     \
+         .help = "use no better instructions than c, avx2, avx512vnni, avx512bf16"},               \
+    {                                                                                              \
+        .name = "precision", .kind = PQ_OPTION_CHOICE, .value = "native|fp32",                     \
+        .offset = offsetof(type, member.precision),                                                \
+        .help = "arithmetic of what is not quantized (default native: BF16)"                       \
+    }
+
+struct pq_engine {
+    struct pq_checkpoint *ckpt; /* owned, as the others are */
+    struct pq_tokenizer *tok;
+    struct pq_model *model;
+    const struct pq_config *config; /* borrowed from ckpt */
+    double load_s;
+};
+
+/* Open all of dir; the pool must outlive it. */
+enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
+                              const struct pq_engine_options *options, struct pq_pool *pool,
+                              struct pq_err *err);
+void pq_engine_close(struct pq_engine *engine); /* accepts one of zeros */
+
+/* Whether arg is a directory with a config.json in it. */
+bool pq_is_checkpoint(const char *arg);
+/* The checkpoint that comes with the program, having said on stderr that it is used; malloc'd.
+ * NULL with *err: it is not where it belongs. */
+char *pq_builtin_checkpoint(struct pq_err *err);
+
+#endif
