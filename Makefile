@@ -1,7 +1,7 @@
 # make            the library and the program, in build/
 # make test       every test that needs no download; the last line says how many passed
 # make install    PREFIX=/usr/local
-# make help       the other targets
+# make help       all targets
 
 CC ?= gcc
 CXX ?= g++
@@ -44,10 +44,15 @@ $(BUILD)/src/cpu/x86/elementwise_%.o: src/cpu/elementwise.c
 endif
 
 PROG_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard programs/*.c))
-TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c))
+# Tests of what the program is made of link its objects, all but main's.
+PROG_PARTS := $(filter-out $(BUILD)/programs/panq.o,$(PROG_OBJ))
+TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/e2e/test_*.c))
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
+FUZZ := safetensors config tokenizer
 
-.PHONY: all lib programs tests tools test install clean help check-deps format compile-commands
+.PHONY: all lib programs tools tests test install clean help \
+        check-deps check-symbols check-spills check-format format \
+        fuzz-smoke fuzz bench-1b check-7b compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
@@ -69,9 +74,9 @@ $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS_ALL) -c $< -o $@
 
-$(BUILD)/tests/%: tests/%.c $(BUILD)/libpanq.a
+$(BUILD)/tests/%: tests/%.c $(PROG_PARTS) $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -Itests $< $(BUILD)/libpanq.a -o $@ $(LDFLAGS) $(LIBS)
+	$(CC) $(CFLAGS_ALL) -Itests -Iprograms $^ -o $@ $(LDFLAGS) $(LIBS)
 
 $(BUILD)/%: tools/%.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
@@ -80,7 +85,76 @@ $(BUILD)/%: tools/%.c $(BUILD)/libpanq.a
 test: all tests
 	BUILD=$(BUILD) tests/run
 
+# ---- Checks ----------------------------------------------------------------------------------------
+
+check-deps:
+	tools/check_deps.sh
+check-symbols: lib
+	tools/check_symbols.sh $(BUILD)/libpanq.a
+check-spills: lib
+	tools/check_spills.sh $(BUILD)
+
+SOURCES := $(wildcard include/*.h src/*/*.[ch] src/*/*.cc src/cpu/x86/*.[ch] programs/*.[ch] \
+             tools/*.c tests/*.h tests/*/*.[ch])
+check-format:
+	clang-format --dry-run --Werror $(SOURCES)
+format:
+	clang-format -i $(SOURCES)
+
+# ---- Fuzzing: mutated seeds anywhere; libFuzzer with clang, FUZZ_SECONDS for each ------------------
+
+FUZZ_SECONDS ?= 60
+$(BUILD)/tests/fuzz/smoke_%: tests/fuzz/fuzz_%.c tests/fuzz/smoke.c $(BUILD)/libpanq.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -Itests/fuzz $^ -o $@ $(LDFLAGS) $(LIBS)
+fuzz-smoke: $(FUZZ:%=$(BUILD)/tests/fuzz/smoke_%)
+	$(BUILD)/tests/fuzz/smoke_safetensors 30000 tests/fuzz/seeds/small.safetensors
+	$(BUILD)/tests/fuzz/smoke_config 20000 tests/fuzz/seeds/w8a8.json \
+	    models/pangu-mini/config.json models/pangu-mini/generation_config.json
+	$(BUILD)/tests/fuzz/smoke_tokenizer 3000 models/pangu-mini/tokenizer.model
+fuzz:
+	$(MAKE) lib CC=clang CXX=clang++ BUILD=$(BUILD)/fuzz SANITIZE=fuzzer-no-link,address,undefined
+	@for target in $(FUZZ); do \
+	    clang -std=c11 -D_GNU_SOURCE -g -O1 -Iinclude -Isrc -fsanitize=fuzzer,address,undefined \
+	        tests/fuzz/fuzz_$$target.c $(BUILD)/fuzz/libpanq.a -o $(BUILD)/fuzz/$$target $(LIBS) && \
+	    $(BUILD)/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=65536 || exit 1; \
+	done
+
+# ---- Long runs: synthetic weights in openPangu's shapes, in SYNTH ----------------------------------
+
+SYNTH ?= $(BUILD)/synth-models
+bench-1b: all
+	tools/bench_1b.sh $(BUILD) $(SYNTH)
+check-7b: all
+	tools/check_7b.sh $(BUILD) $(SYNTH)
+
+# ---- Installation ----------------------------------------------------------------------------------
+
+install: programs lib
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/panq/pangu-mini
+	install $(BUILD)/panq $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/panq.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/libpanq.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 docs/panq.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 models/pangu-mini/* $(DESTDIR)$(PREFIX)/share/panq/pangu-mini
+
+compile-commands:
+	@{ echo '['; for f in $(LIB_C) $(wildcard programs/*.c tests/*/*.c tools/*.c); do \
+	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
+	        *_avx512bf16.c) isa="$(AVX512BF16)" ;; *) isa= ;; esac; \
+	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" "$(CURDIR)" $$f \
+	        "$(CC) $(CFLAGS_ALL) -Itests -Iprograms $$isa -c $$f"; comma=",$$(printf '\n ')"; \
+	done; echo ']'; } > compile_commands.json
+
 clean:
 	rm -rf $(BUILD)
+
+help:
+	@sed -n '1,4p' Makefile | cut -c3-
+	@echo 'check-deps check-symbols check-spills check-format: what ./check looks at beside the tests'
+	@echo 'fuzz-smoke, fuzz: mutated files by seed; libFuzzer for FUZZ_SECONDS each'
+	@echo 'bench-1b, check-7b: speed at the 1B shape; memory while quantizing 7B (long)'
+	@echo 'format, compile-commands, clean'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
