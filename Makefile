@@ -20,6 +20,10 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) $(NUMERICS) $(WARN) $(COMMON) $(CFLA
 CXXFLAGS_ALL := -std=c++17 $(OPT) -Wall -Wextra -Werror $(COMMON) $(CXXFLAGS)
 LIBS := -lsentencepiece -ljansson -lz -lm -lstdc++ -pthread
 
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+say := @echo ' '
+
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
 LIB_C := $(wildcard src/*.c src/base/*.c src/io/*.c src/tok/*.c src/cpu/*.c src/model/*.c src/quant/*.c)
@@ -40,7 +44,8 @@ ifeq ($(ARCH),x86_64)
 LIB_OBJ += $(BUILD)/src/cpu/x86/elementwise_avx2.o $(BUILD)/src/cpu/x86/elementwise_avx512vnni.o
 $(BUILD)/src/cpu/x86/elementwise_%.o: src/cpu/elementwise.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(ISA) -DPQ_ISA_SUFFIX=_$* -c $< -o $@
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA) -DPQ_ISA_SUFFIX=_$* -c $< -o $@
 endif
 
 PROG_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard programs/*.c))
@@ -61,26 +66,32 @@ tools: $(TOOLS)
 
 $(BUILD)/libpanq.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(say) $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/panq: $(PROG_OBJ) $(BUILD)/libpanq.a
-	$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDFLAGS) $(LIBS)
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ $(LDFLAGS) $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(ISA) -c $< -o $@
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA) -c $< -o $@
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS_ALL) -c $< -o $@
+	$(say) $@
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -c $< -o $@
 
 $(BUILD)/tests/%: tests/%.c $(PROG_PARTS) $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -Itests -Iprograms $^ -o $@ $(LDFLAGS) $(LIBS)
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -Iprograms $^ -o $@ $(LDFLAGS) $(LIBS)
 
 $(BUILD)/%: tools/%.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $< $(BUILD)/libpanq.a -o $@ $(LDFLAGS) $(LIBS)
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(BUILD)/libpanq.a -o $@ $(LDFLAGS) $(LIBS)
 
 test: all tests
 	BUILD=$(BUILD) tests/run
@@ -106,7 +117,8 @@ format:
 FUZZ_SECONDS ?= 60
 $(BUILD)/tests/fuzz/smoke_%: tests/fuzz/fuzz_%.c tests/fuzz/smoke.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -Itests/fuzz $^ -o $@ $(LDFLAGS) $(LIBS)
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests/fuzz $^ -o $@ $(LDFLAGS) $(LIBS)
 fuzz-smoke: $(FUZZ:%=$(BUILD)/tests/fuzz/smoke_%)
 	$(BUILD)/tests/fuzz/smoke_safetensors 30000 tests/fuzz/seeds/small.safetensors
 	$(BUILD)/tests/fuzz/smoke_config 20000 tests/fuzz/seeds/w8a8.json \

@@ -36,6 +36,7 @@ static bool read_varint(struct cursor *c, uint64_t *value) {
  * went out of use before SentencePiece came. */
 static bool read_field(struct cursor *c, struct field *field) {
     uint64_t tag, size = 0;
+    *field = (struct field){0};
     if (!read_varint(c, &tag) || tag > UINT32_MAX || tag >> 3 == 0)
         return false;
     field->number = (uint32_t)(tag >> 3);
