@@ -68,7 +68,7 @@ static double kl(const float *p, const float *q, int n) {
 }
 
 static void compare(struct pq_context *ctx, int vocab, struct distance *d) {
-    int n, n_rows, rows_again;
+    int n = 0, n_rows = 0, rows_again = 0;
     for (int i = 0;; i++) {
         const int32_t *ids = golden_data("ids", i, &n), *rows = golden_data("rows", i, &n_rows);
         const float *want = golden_data("logits", i, &rows_again);

@@ -1,6 +1,8 @@
 /* The rules of extract.h, on replies as models write them. */
-#include "../../programs/extract.c"
+#include "extract.h"
 #include "tap.h"
+
+#include <string.h>
 
 #define PROMPT "import math\n\ndef helper(x):\n    return x\n\ndef f(x):\n    \"\"\"Add.\"\"\"\n"
 #define HELPERS "import math\n\ndef helper(x):\n    return x\n\n"

@@ -1,6 +1,8 @@
 /* Parsing, ranges and suggestions of options.h. */
-#include "../../programs/options.c"
+#include "options.h"
 #include "tap.h"
+
+#include <string.h>
 
 #include <fcntl.h>
 #include <unistd.h>
