@@ -48,56 +48,43 @@ static int add_path(const char **argv, int n, const char *path, char link[64]) {
     return n;
 }
 
-/* bwrap's command line for a Python script. */
-static void build_arguments(const struct pq_sandbox *sandbox, const char *script,
-                            const char *argv[MAX_ARGS], char links[4][64]) {
-    static const char *const common[] = {"--unshare-ipc",
-                                         "--unshare-pid",
-                                         "--unshare-net",
-                                         "--unshare-uts",
-                                         "--unshare-cgroup-try",
-                                         "--die-with-parent",
-                                         "--new-session",
-                                         "--ro-bind",
-                                         "/usr",
-                                         "/usr",
-                                         "--dev-bind",
-                                         "/dev/null",
-                                         "/dev/null",
-                                         "--dev-bind",
-                                         "/dev/urandom",
-                                         "/dev/urandom"};
-    static const char *const root[] = {"--cap-drop", "ALL",       "--cap-add",
-                                       "CAP_SETUID", "--cap-add", "CAP_SETGID"};
-    static const char *const sized[] = {"--perms", "1777", "--size", "16777216", "--tmpfs", "/tmp"};
-    static const char *const python[] = {
-        "--remount-ro", "/",  "--chdir", "/tmp", "/usr/bin/python3", "-I", "-S",
-        "-B",           "-X", "utf8",    "-c"};
+/* The words of a text, split at spaces, after argv [n]; the text is kept in `words`. */
+static int add_words(const char **argv, int n, const char *text, char words[128]) {
+    snprintf(words, 128, "%s", text);
+    for (char *rest = NULL, *word = strtok_r(words, " ", &rest); word;
+         word = strtok_r(NULL, " ", &rest))
+        argv[n++] = word;
+    return n;
+}
+
+/* bwrap's command line for a Python script, and the texts that it points to. */
+struct command_line {
+    const char *argv[MAX_ARGS];
+    char links[4][64], words[6][128];
+};
+
+static void build_command(struct command_line *line, const struct pq_sandbox *sandbox,
+                          const char *script) {
     static const char *const paths[4] = {"/bin", "/lib", "/lib64", "/lib32"};
+    const char *texts[6] = {
+        "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try "
+        "--die-with-parent --new-session",
+        sandbox->as_root      ? "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID"
+        : sandbox->no_nesting ? "--unshare-user --disable-userns"
+                              : "--unshare-user",
+        "--ro-bind /usr /usr --dir /dev",
+        "--dev-bind /dev/null /dev/null --dev-bind /dev/urandom /dev/urandom",
+        sandbox->sized ? "--perms 1777 --size 16777216 --tmpfs /tmp" : "--dir /tmp",
+        "--remount-ro / --chdir /tmp /usr/bin/python3 -I -S -B -X utf8 -c",
+    };
     int n = 0;
-    argv[n++] = sandbox->bwrap;
-#define ADD(list)                                                                                  \
-    for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)                                     \
-    argv[n++] = (list)[i]
-    ADD(common);
-    if (sandbox->as_root)
-        ADD(root);
-    else
-        argv[n++] = "--unshare-user";
-    if (!sandbox->as_root && sandbox->no_nesting)
-        argv[n++] = "--disable-userns";
+    line->argv[n++] = sandbox->bwrap;
     for (int i = 0; i < 4; i++)
-        n = add_path(argv, n, paths[i], links[i]);
-    if (sandbox->sized) {
-        ADD(sized);
-    } else {
-        argv[n++] = "--dir";
-        argv[n++] = "/tmp";
-    }
-    ADD(python);
-#undef ADD
-    argv[n++] = script;
-    argv[n] = NULL;
+        n = add_path(line->argv, n, paths[i], line->links[i]);
+    for (int i = 0; i < 6; i++)
+        n = add_words(line->argv, n, texts[i], line->words[i]);
+    line->argv[n++] = script;
+    line->argv[n] = NULL;
     assert(n < MAX_ARGS);
 }
 
@@ -204,8 +191,7 @@ static void end_run(struct run *run) {
 
 static enum pq_status start_run(const struct pq_sandbox *sandbox, struct run *run,
                                 struct pq_trial *trial, struct pq_err *err) {
-    const char *argv[MAX_ARGS];
-    char links[4][64];
+    struct command_line line;
     enum { CALLS, CALLS_IN, RESULTS, RESULTS_IN, VERDICT, VERDICT_IN, JOB, TEST_JOB, MESSAGES, N };
     int fd[N];
     memset(fd, -1, sizeof fd);
@@ -222,10 +208,10 @@ static enum pq_status start_run(const struct pq_sandbox *sandbox, struct run *ru
         int test[] = {fd[TEST_JOB], fd[MESSAGES], fd[MESSAGES],
                       fd[RESULTS],  fd[CALLS_IN], fd[VERDICT_IN]};
         double cpu = sandbox->wall_seconds;
-        build_arguments(sandbox, pq_sandbox_program, argv, links);
-        run->program = spawn(argv, program, 5, cpu, sandbox->as_root);
-        build_arguments(sandbox, pq_sandbox_test, argv, links);
-        run->test = spawn(argv, test, 6, cpu, sandbox->as_root);
+        build_command(&line, sandbox, pq_sandbox_program);
+        run->program = spawn(line.argv, program, 5, cpu, sandbox->as_root);
+        build_command(&line, sandbox, pq_sandbox_test);
+        run->test = spawn(line.argv, test, 6, cpu, sandbox->as_root);
         run->deadline = pq_seconds() + sandbox->wall_seconds;
         run->verdict = fd[VERDICT];
         run->messages = fd[MESSAGES];
