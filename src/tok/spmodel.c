@@ -236,8 +236,8 @@ enum pq_status pq_spmodel_read(struct pq_spmodel *out, const void *data, size_t 
     for (int i = 0; i < 256; i++)
         model.bytes[i] = -1;
     struct reader r = {.model = &model, .file = file, .err = err};
-    struct cursor all = {data, (const unsigned char *)data + size};
-    enum pq_status status = size ? read_fields(&r, all) : PQ_OK;
+    const unsigned char *bytes = size ? data : ""; /* an empty map has no address */
+    enum pq_status status = read_fields(&r, (struct cursor){bytes, bytes + size});
     if (status == PQ_OK)
         status = check_model(&r);
     if (status != PQ_OK) {
