@@ -7,6 +7,8 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,25 +191,32 @@ static bool obey(struct chat *chat, const char *line) {
     return false;
 }
 
+/* Show the prompt and wait until the terminal has a line; false: Ctrl-C came instead.  Ctrl-C is
+ * held back but for the waiting itself, so that none slips in between a check and the wait. */
+static bool wait_for_line(void) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    fputs("> ", stdout);
+    fflush(stdout);
+    while (!interrupted && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR)
+        ;
+    bool came = !interrupted;
+    interrupted = 0;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return came;
+}
+
 /* The next line without its end; false: the end of input. */
 static bool read_line(char **line, size_t *size) {
-    bool terminal = isatty(STDIN_FILENO);
-    for (;;) {
-        if (terminal)
-            fputs("> ", stdout);
-        fflush(stdout);
-        errno = 0;
-        ssize_t n = getline(line, size, stdin);
-        if (n >= 0) {
-            (*line)[strcspn(*line, "\r\n")] = 0;
-            return true;
-        }
-        if (!interrupted || errno != EINTR)
-            return false;
-        interrupted = 0;
-        clearerr(stdin);
+    while (isatty(STDIN_FILENO) && !wait_for_line())
         fputs("\npanq: /exit or Ctrl-D leaves\n", stderr);
-    }
+    if (getline(line, size, stdin) < 0)
+        return false;
+    (*line)[strcspn(*line, "\r\n")] = 0;
+    return true;
 }
 
 static enum pq_status converse(struct chat *chat, struct pq_err *err) {
@@ -238,6 +247,7 @@ static enum pq_status converse(struct chat *chat, struct pq_err *err) {
 
 static enum pq_status open_and_converse(const struct chat_options *o, const char *dir,
                                         struct pq_pool *pool, struct pq_err *err) {
+    struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: it ends a wait */
     struct chat chat = {.options = o};
     struct pq_sampler *sampler = NULL;
     int think = o->think, positions = 0;
@@ -254,6 +264,7 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
         status = pq_generator_open(&chat.generator, &chat.engine, sampler, pool, positions, err);
     if (status == PQ_OK) {
         chat.generator.stop = &interrupted;
+        sigaction(SIGINT, &action, NULL);
         status = converse(&chat, err);
     }
     pq_generator_close(&chat.generator);
@@ -262,9 +273,19 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
     return status;
 }
 
+/* Worker threads are made with Ctrl-C held back: it is the main thread's to be interrupted by. */
+static enum pq_status open_pool(struct pq_pool **pool, int threads, struct pq_err *err) {
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    enum pq_status status = pq_pool_open(pool, threads, err);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
 static int main_chat(const struct pq_command *command, int argc, char **argv) {
     struct chat_options o = {.think = -1, .max_tokens = 4096, .sampling = PQ_SAMPLING_DEFAULTS};
-    struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: it ends a read */
     struct pq_err err = {""};
     struct pq_pool *pool = NULL;
     char *builtin = NULL;
@@ -272,8 +293,7 @@ static int main_chat(const struct pq_command *command, int argc, char **argv) {
     if (!pq_options_parse(command, argc, argv, &o, &n, &code))
         return code;
     const char *dir = n ? argv[0] : (builtin = pq_builtin_checkpoint(&err));
-    enum pq_status status = dir ? pq_pool_open(&pool, o.engine.threads, &err) : PQ_EIO;
-    sigaction(SIGINT, &action, NULL);
+    enum pq_status status = dir ? open_pool(&pool, o.engine.threads, &err) : PQ_EIO;
     if (status == PQ_OK)
         status = open_and_converse(&o, dir, pool, &err);
     pq_pool_close(pool);

@@ -117,6 +117,10 @@ static pid_t spawn(const char *const *argv, const int *fds, int n, double cpu, b
     for (int i = 0; i < n; i++)
         if (dup2(fds[i], i) != i)
             _exit(125);
+    /* Whoever started panq may have left it a descriptor that is not closed on execve. */
+    if (syscall(SYS_close_range, n, ~0u, 0) != 0)
+        for (int fd = n; fd < 4096; fd++)
+            close(fd);
     if (geteuid() == 0 && !keep_root)
         give_up_root();
     limit(RLIMIT_AS, MEMORY_LIMIT);
