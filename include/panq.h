@@ -129,11 +129,14 @@ void pq_tokenizer_close(struct pq_tokenizer *tok);
 int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
 
 /* text [len] bytes, any bytes, to ids; added tokens ("[unused9]", "<s>") are recognised first.
- * bos puts <s> in front.  *ids is malloc'd for the caller to free. */
+ * bos puts <s> in front.  *ids is malloc'd for the caller to free.  A U+2581 in the text has the ids
+ * of a space and decodes as one: the only text that does not come back.  Texts over 512 MiB are
+ * PQ_EINVAL. */
 enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
                          int32_t **ids, int *n, struct pq_err *err);
 /* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
- * skip_special drops <unk>, <s> and the end of turn, as Huawei's tokenizer does. */
+ * skip_special drops <unk>, <s> and the end of turn, as Huawei's tokenizer does.  Ids beyond the
+ * tokenizer's (a model's vocabulary may be larger) stand for nothing; negative ones are PQ_EINVAL. */
 enum pq_status pq_decode(const struct pq_tokenizer *tok, const int32_t *ids, int n,
                          bool skip_special, char **text, size_t *len, struct pq_err *err);
 
@@ -149,7 +152,8 @@ struct pq_message {
     enum pq_think think; /* of a user turn: which mode's suffix it carries */
 };
 
-/* messages [n], then the opening of the assistant's turn, to ids with one <s> in front. */
+/* messages [n], n >= 1, then the opening of the assistant's turn, to ids with one <s> in front.
+ * Added tokens in the messages' texts are recognised, as Huawei's template does. */
 enum pq_status pq_chat_encode(const struct pq_tokenizer *tok, const struct pq_message *messages,
                               int n, int32_t **ids, int *n_ids, struct pq_err *err);
 
@@ -163,11 +167,13 @@ enum pq_status pq_reply_open(struct pq_reply **out, const struct pq_tokenizer *t
 void pq_reply_close(struct pq_reply *reply);
 void pq_reply_reset(struct pq_reply *reply); /* for the next reply */
 /* Take one id.  *text [*len] is what can be shown now, in part *part; valid until the next call.
- * *ended becomes true when the id ends the turn. */
+ * *ended becomes true when the id ends the turn; an id after that is PQ_EINVAL.  *part is
+ * PQ_PART_NONE when there is nothing to show. */
 enum pq_status pq_reply_feed(struct pq_reply *reply, int32_t id, enum pq_part *part,
                              const char **text, size_t *len, bool *ended, struct pq_err *err);
 /* What has been gathered so far, whole: thinking and content, NUL-terminated, owned by reply.
- * Text before an answer mark is thinking even where no thinking mark opened it. */
+ * Text before an answer mark is thinking even where no thinking mark opened it; text before a
+ * thinking mark belongs to neither. */
 const char *pq_reply_thinking(const struct pq_reply *reply);
 const char *pq_reply_content(const struct pq_reply *reply);
 int pq_reply_thinking_tokens(const struct pq_reply *reply); /* without the marks */
