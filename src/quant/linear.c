@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Weights of a block: enough rows to keep many threads busy, few enough to stop soon. */
-enum { BLOCK_WEIGHTS = 4 << 20 };
+enum { BLOCK_WEIGHTS = 1 << 20 };
 
 /* Sizes of a row, in elements and in bytes as stored. */
 struct shape {

@@ -105,9 +105,9 @@ static float scale_of(const struct pq_checkpoint *ckpt, const char *linear, size
 /* Row `row` of the linear is what the row quantizers make of the source's. */
 static bool row_is_right(const struct pq_checkpoint *from, const struct pq_checkpoint *to,
                          const char *linear, int row, int k) {
-    static float w[4096];
-    static int8_t q[4096];
-    static uint8_t m[4096];
+    static float w[32001];
+    static int8_t q[32001];
+    static uint8_t m[32001];
     pq_tensor_to_f32(find(from, linear, ".weight"), (size_t)row * (size_t)k, (size_t)k, w);
     if (pq_checkpoint_linear_scheme(to, linear) == PQ_SCHEME_W8A8) {
         const int8_t *data = find(to, linear, ".weight")->data;
@@ -164,9 +164,10 @@ static void compare(const char *source, const char *result, enum pq_scheme body,
         linears++;
         CHECK(pq_checkpoint_linear_scheme(to, linear) == want);
         extra += 1 + (want == PQ_SCHEME_W4A8 && pq_checkpoint_config(to)->group != 0);
-        for (int row = 0; row < infos[i].shape[0]; row += row < 40 ? 1 : 37)
+        for (int row = 0; row < infos[i].shape[0]; row += row < 40 ? 1 : 37) {
             if (!row_is_right(from, to, linear, row, (int)infos[i].shape[1]))
                 FAIL("%s, row %d", linear, row);
+        }
     }
     pq_checkpoint_tensors(to, &n_to);
     CHECK(n_to == n + extra);
@@ -245,6 +246,7 @@ static void test_metadata(void) {
 struct tiny {
     const char *dtype;
     bool tied, sharded;
+    int ffn;
     float first; /* the first weight of layer 1's up_proj */
 };
 
@@ -279,7 +281,12 @@ static enum pq_status append(struct pq_writer *writer, const struct tiny *tiny, 
     return PQ_OK;
 }
 
-enum { VOCAB = 33, HIDDEN = 36, FFN = 67, LAYERS = 2 };
+/* FFN stands for a tiny model's own. */
+enum { VOCAB = 33, HIDDEN = 36, FFN = -1, LAYERS = 2 };
+
+static int size_of(const struct tiny *tiny, int size) {
+    return size == FFN ? tiny->ffn : size;
+}
 
 static const struct {
     const char *name;
@@ -305,7 +312,8 @@ static int plan_tiny(const struct tiny *tiny, struct plan *plan) {
     for (int layer = 0; layer < LAYERS; layer++)
         for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0]; i++) {
             struct plan *p = &plan[count++];
-            *p = (struct plan){.n = layer_tensors[i].n, .k = layer_tensors[i].k};
+            *p = (struct plan){.n = size_of(tiny, layer_tensors[i].n),
+                               .k = size_of(tiny, layer_tensors[i].k)};
             snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, layer_tensors[i].name);
         }
     plan[count++] = (struct plan){"model.norm.weight", HIDDEN, 0};
@@ -344,9 +352,9 @@ static enum pq_status make_tiny(const struct tiny *tiny) {
              "\"PanguEmbedded\", \"bias\": true, \"hidden_act\": \"silu\", \"vocab_size\": %d, "
              "\"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d, "
              "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"rope_theta\": 1e4, "
-             "\"rms_norm_eps\": 1e-05, \"max_position_embeddings\": 64, "
+             "\"rms_norm_eps\": 1.2345e-05, \"max_position_embeddings\": 64, "
              "\"tie_word_embeddings\": %s}",
-             VOCAB, HIDDEN, FFN, LAYERS, tiny->tied ? "true" : "false");
+             VOCAB, HIDDEN, tiny->ffn, LAYERS, tiny->tied ? "true" : "false");
     if (mkdir(dir, 0777) != 0 || !put(dir, "config.json", config))
         return PQ_EIO;
     int n = plan_tiny(tiny, plan);
@@ -373,12 +381,12 @@ static enum pq_status make_tiny(const struct tiny *tiny) {
 
 static void test_sources(void) {
     static const struct tiny sources[] = {
-        {.dtype = "BF16"},
-        {.dtype = "F16"},
-        {.dtype = "F32"},
-        {.dtype = "BF16", .tied = true},
-        {.dtype = "F32", .sharded = true},
-        {.dtype = "BF16", .tied = true, .sharded = true},
+        {.dtype = "BF16", .ffn = 67},
+        {.dtype = "F16", .ffn = 67},
+        {.dtype = "F32", .ffn = 67},
+        {.dtype = "BF16", .ffn = 67, .tied = true},
+        {.dtype = "F32", .ffn = 67, .sharded = true},
+        {.dtype = "BF16", .ffn = 67, .tied = true, .sharded = true},
     };
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         CHECK_OK(make_tiny(&sources[i]));
@@ -390,10 +398,18 @@ static void test_sources(void) {
     }
 }
 
+/* Linears that are quantized in several blocks of rows. */
+static void test_blocks(void) {
+    struct tiny tiny = {.dtype = "BF16", .ffn = 32001};
+    CHECK_OK(make_tiny(&tiny));
+    ROUND_TRIP(at("tiny"), &W4);
+    ROUND_TRIP(at("tiny"), &W8);
+}
+
 static void test_nonfinite(void) {
     const float values[] = {INFINITY, -INFINITY, NAN};
     for (int i = 0; i < 3; i++) {
-        struct tiny tiny = {.dtype = "BF16", .first = values[i]};
+        struct tiny tiny = {.dtype = "BF16", .ffn = 67, .first = values[i]};
         CHECK_OK(make_tiny(&tiny));
         remove_tree("out");
         CHECK(quantize(at("tiny"), at("out"), &W4, 2) == PQ_EFORMAT);
@@ -405,7 +421,7 @@ static void test_nonfinite(void) {
 }
 
 static void test_what_goes_along(void) {
-    struct tiny tiny = {.dtype = "BF16", .sharded = true};
+    struct tiny tiny = {.dtype = "BF16", .ffn = 67, .sharded = true};
     static const char *const along[] = {"README.md",
                                         "LICENSE",
                                         "NOTICE.txt",
@@ -413,8 +429,12 @@ static void test_what_goes_along(void) {
                                         "tokenizer_config.json",
                                         "generation_config.json",
                                         "configuration_openpangu.py"};
-    static const char *const left[] = {"pytorch_model.bin", ".gitattributes", "notes.pdf",
-                                       "b.safetensors.index.json", "eval.jsonl"};
+    static const char *const left[] = {"pytorch_model.bin",
+                                       ".gitattributes",
+                                       "notes.pdf",
+                                       "b.safetensors.index.json",
+                                       "pytorch_model.bin.index.json",
+                                       "eval.jsonl"};
     CHECK_OK(make_tiny(&tiny));
     for (size_t i = 0; i < sizeof along / sizeof along[0]; i++)
         CHECK(put(at("tiny"), along[i], "{}\n"));
@@ -475,6 +495,23 @@ static void test_progress_and_cancel(void) {
     }
 }
 
+static bool make_out(void *user, const char *what, uint64_t done, uint64_t total) {
+    (void)user;
+    (void)what;
+    if (done == total)
+        mkdir(at("out"), 0777);
+    return true;
+}
+
+/* Somebody makes OUT while it is being written: theirs stays. */
+static void test_overtaken(void) {
+    struct pq_quantize_options options = W8;
+    options.progress = make_out;
+    remove_tree("out");
+    CHECK(quantize(MINI, at("out"), &options, 2) == PQ_EIO && strstr(err.text, "rename"));
+    CHECK(rmdir(at("out")) == 0 && !exists(at("out.partial")));
+}
+
 static void test_refusals(void) {
     struct pq_quantize_options options = W8;
     remove_tree("out");
@@ -492,6 +529,9 @@ static void test_refusals(void) {
     CHECK(!exists(at("out.partial")));
     CHECK(quantize(at("out"), at("again"), &W8, 1) == PQ_EUNSUPPORTED && strstr(err.text, "w8a8"));
     CHECK(!exists(at("again")) && !exists(at("again.partial")));
+    CHECK(mkdir(at("out.partial"), 0777) == 0 && put(at("out.partial"), "a.json", "{}"));
+    CHECK(quantize(MINI, at("out"), &W8, 1) == PQ_EINVAL && exists(at("out.partial/a.json")));
+    remove_tree("out.partial");
     CHECK(symlink("nowhere", at("link")) == 0);
     CHECK(quantize(MINI, at("link"), &W8, 1) == PQ_EINVAL);
 }
@@ -511,7 +551,7 @@ static void test_partial_directories(void) {
     remove_tree("out.partial");
     CHECK(mkdir(partial, 0777) == 0); /* another run's */
     int fd = open(partial, O_RDONLY | O_DIRECTORY);
-    CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    CHECK(fd >= 0 && flock(fd, LOCK_SH) == 0);
     CHECK(quantize(MINI, at("out"), &W8, 1) == PQ_EIO && strstr(err.text, "another run"));
     CHECK(exists(partial) && !exists(at("out")));
     close(fd);
@@ -546,10 +586,12 @@ int main(void) {
     RUN(test_quantization_config);
     RUN(test_metadata);
     RUN(test_sources);
+    RUN(test_blocks);
     RUN(test_nonfinite);
     RUN(test_what_goes_along);
     RUN(test_threads_change_nothing);
     RUN(test_progress_and_cancel);
+    RUN(test_overtaken);
     RUN(test_refusals);
     RUN(test_partial_directories);
     RUN(test_no_room);
