@@ -210,8 +210,8 @@ static json_t *config_of(const struct shape *s) {
         "tie_word_embeddings", (int)s->tied, "torch_dtype", "bfloat16", "use_cache", 1,
         "vocab_size", s->vocab, "hidden_size", s->hidden, "intermediate_size", s->ffn,
         "num_hidden_layers", s->layers, "num_attention_heads", s->heads, "num_key_value_heads",
-        s->kv_heads, "rope_theta", s->rope_theta, "rms_norm_eps", 1e-5,
-        "max_position_embeddings", s->positions);
+        s->kv_heads, "rope_theta", s->rope_theta, "rms_norm_eps", 1e-5, "max_position_embeddings",
+        s->positions);
 }
 
 static json_t *generation_of(const struct shape *s) {
