@@ -62,9 +62,9 @@ enum pq_isa {
     PQ_ISA_COUNT
 };
 
-enum pq_isa pq_isa_best(void);                           /* the best this processor and OS run */
-const char *pq_isa_name(enum pq_isa isa);                /* "c", "avx2", "avx512vnni", ... */
-bool pq_isa_parse(const char *name, enum pq_isa *isa);   /* false: no such name */
+enum pq_isa pq_isa_best(void);                         /* the best this processor and OS run */
+const char *pq_isa_name(enum pq_isa isa);              /* "c", "avx2", "avx512vnni", ... */
+bool pq_isa_parse(const char *name, enum pq_isa *isa); /* false: no such name */
 
 /* ---- Checkpoint directories ------------------------------------------------------------------ */
 
@@ -85,12 +85,12 @@ struct pq_config {
     int vocab, hidden, ffn, layers, heads, kv_heads, head_dim;
     int max_positions;
     float rope_theta, norm_eps;
-    bool tied;              /* lm_head is the embedding */
-    bool attention_bias;    /* on q, k, v and o */
-    int bos, eos, pad;      /* token ids; -1 = none */
-    bool thinks;            /* has the slow and auto modes; openPangu-1B has no_think only */
+    bool tied;           /* lm_head is the embedding */
+    bool attention_bias; /* on q, k, v and o */
+    int bos, eos, pad;   /* token ids; -1 = none */
+    bool thinks;         /* has the slow and auto modes; openPangu-1B has no_think only */
     enum pq_scheme scheme;
-    int group;              /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
+    int group; /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
 };
 
 struct pq_tensor_info {
@@ -129,22 +129,23 @@ void pq_tokenizer_close(struct pq_tokenizer *tok);
 int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
 
 /* text [len] bytes, any bytes, to ids; added tokens ("[unused9]", "<s>") are recognised first.
- * bos puts <s> in front.  *ids is malloc'd for the caller to free.  A U+2581 in the text has the ids
- * of a space and decodes as one: the only text that does not come back.  Texts over 512 MiB are
+ * bos puts <s> in front.  *ids is malloc'd for the caller to free.  A U+2581 in the text has the
+ * ids of a space and decodes as one: the only text that does not come back.  Texts over 512 MiB are
  * PQ_EINVAL. */
 enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
                          int32_t **ids, int *n, struct pq_err *err);
 /* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
  * skip_special drops <unk>, <s> and the end of turn, as Huawei's tokenizer does.  Ids beyond the
- * tokenizer's (a model's vocabulary may be larger) stand for nothing; negative ones are PQ_EINVAL. */
+ * tokenizer's (a model's vocabulary may be larger) stand for nothing; negative ones are PQ_EINVAL.
+ */
 enum pq_status pq_decode(const struct pq_tokenizer *tok, const int32_t *ids, int n,
                          bool skip_special, char **text, size_t *len, struct pq_err *err);
 
 enum pq_role { PQ_SYSTEM, PQ_USER, PQ_ASSISTANT, PQ_TOOL, PQ_FUNCTION };
 enum pq_think { PQ_THINK_SLOW, PQ_THINK_AUTO, PQ_THINK_NO };
 
-const char *pq_think_name(enum pq_think think);                /* "slow", "auto", "no" */
-bool pq_think_parse(const char *name, enum pq_think *think);   /* false: no such name */
+const char *pq_think_name(enum pq_think think);              /* "slow", "auto", "no" */
+bool pq_think_parse(const char *name, enum pq_think *think); /* false: no such name */
 
 struct pq_message {
     enum pq_role role;
@@ -200,23 +201,24 @@ enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *
 void pq_model_close(struct pq_model *model);
 const struct pq_config *pq_model_config(const struct pq_model *model);
 enum pq_isa pq_model_isa(const struct pq_model *model);
-size_t pq_model_bytes(const struct pq_model *model);        /* packed weights, in bytes */
-size_t pq_model_token_bytes(const struct pq_model *model);  /* weight bytes one decoded token reads */
-double pq_model_token_macs(const struct pq_model *model);   /* linears of the body, per token */
+size_t pq_model_bytes(const struct pq_model *model); /* packed weights, in bytes */
+size_t
+pq_model_token_bytes(const struct pq_model *model);       /* weight bytes one decoded token reads */
+double pq_model_token_macs(const struct pq_model *model); /* linears of the body, per token */
 
 struct pq_context;
 
 struct pq_context_options {
-    int sequences;  /* slots 0 .. sequences-1 */
-    int positions;  /* room of each slot, in tokens */
-    int batch;      /* most tokens in one forward call */
+    int sequences; /* slots 0 .. sequences-1 */
+    int positions; /* room of each slot, in tokens */
+    int batch;     /* most tokens in one forward call */
 };
 
 enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *model,
                                struct pq_pool *pool, const struct pq_context_options *options,
                                struct pq_err *err);
 void pq_context_close(struct pq_context *ctx);
-size_t pq_context_kv_bytes(const struct pq_context *ctx);      /* reserved for all slots, full */
+size_t pq_context_kv_bytes(const struct pq_context *ctx); /* reserved for all slots, full */
 size_t pq_context_scratch_bytes(const struct pq_context *ctx);
 
 /* The next tokens of one sequence: a chunk of a prompt or one decoded token. */
@@ -232,8 +234,8 @@ struct pq_feed {
  * chunks, or on the number of threads.
  *   logits  [sum of n_logits][vocab] out, in the order of the feeds; NULL when none are wanted
  * Errors: PQ_EINVAL, PQ_ERANGE; no sequence has advanced then. */
-enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n,
-                          float *logits, struct pq_err *err);
+enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n, float *logits,
+                          struct pq_err *err);
 int pq_sequence_length(const struct pq_context *ctx, int sequence);
 /* Forget all but the first `length` tokens; 0 frees the slot for another sequence. */
 void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length);
@@ -279,11 +281,11 @@ enum pq_status pq_quantize(const char *dir, const char *out,
 
 /* What this machine can do with the pool's threads, measured now (about half a second). */
 struct pq_machine {
-    char cpu[64];      /* the processor's own name */
-    enum pq_isa isa;   /* that the peaks were measured with */
-    double int8_gops;  /* 8-bit multiply-adds from registers, 2 operations each, 1e9 a second */
+    char cpu[64];     /* the processor's own name */
+    enum pq_isa isa;  /* that the peaks were measured with */
+    double int8_gops; /* 8-bit multiply-adds from registers, 2 operations each, 1e9 a second */
     double bf16_gflops;
-    double read_gbs;   /* memory read, 1e9 bytes a second */
+    double read_gbs; /* memory read, 1e9 bytes a second */
 };
 
 enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,

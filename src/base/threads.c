@@ -75,8 +75,7 @@ static bool wait_for_section(struct pq_pool *pool, uint32_t seen) {
     }
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
-    while ((uint32_t)(atomic_load(&pool->ticket) >> 32) == seen &&
-           !atomic_load(&pool->stopping))
+    while ((uint32_t)(atomic_load(&pool->ticket) >> 32) == seen && !atomic_load(&pool->stopping))
         pthread_cond_wait(&pool->wake, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);

@@ -1,8 +1,8 @@
 /* gemm.c - see gemm.h.
  *
- * A task is a few panels; for each, all tiles of rows pass by.  A panel (32 k bytes at 8 bits) stays
- * in the second-level cache while the tiles stream past it, so weights come from memory once, in
- * order, whatever m is. */
+ * A task is a few panels; for each, all tiles of rows pass by.  A panel (32 k bytes at 8 bits)
+ * stays in the second-level cache while the tiles stream past it, so weights come from memory once,
+ * in order, whatever m is. */
 #include "cpu/gemm.h"
 
 #include <string.h>
@@ -62,7 +62,7 @@ void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *
         unsigned char *at = rows->x + align64((size_t)m * padded);
         rows->scale = (float *)at;
         at += align64((size_t)m * sizeof(float));
-        rows->sum = (int32_t *)at;
+        rows->start = (int32_t *)at;
         at += align64((size_t)m * sizeof(int32_t));
         rows->sums = (int32_t *)at;
     }
@@ -88,7 +88,7 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
     rows->scale[r] = e->quantize(codes, sums, x, padded);
     for (int b = 0; b < blocks; b++)
         total += sums[b];
-    rows->sum[r] = total;
+    rows->start[r] = -128 * total;
     scatter((uint32_t *)rows->sums + (size_t)first * (size_t)blocks + (r - first), height, sums,
             blocks);
     scatter((uint32_t *)rows->x + (size_t)first * (size_t)rows->units + (r - first), height, codes,
@@ -146,14 +146,11 @@ static void multiply_tile(const struct section *s, const struct pq_product *prod
     if (rows->kind == PQ_KIND_I8) {
         int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
-        for (int r = 0; r < height; r++)
-            for (int c = 0; c < PQ_NR; c++)
-                acc[r * PQ_NR + c] = four ? 0 : -128 * rows->sum[first + r];
         if (four)
             s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, four,
                             blocks);
         else
-            s->ops->tile_i8(acc, height, x, bytes, rows->units);
+            s->ops->tile_i8(acc, height, rows->start + first, x, bytes, rows->units);
         s->ops->e->finish_int(y, product->ldy, acc, height, rows->scale + first, w->scale + column,
                               bias, n, product->add);
     } else {
@@ -193,8 +190,7 @@ static void multiply_task(void *arg, int task, int thread) {
 
 void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_rows *rows,
                  const struct pq_product *products, int n, void *const *scratch) {
-    struct section s = {
-        .ops = ops, .rows = rows, .products = products, .n = n, .scratch = scratch};
+    struct section s = {.ops = ops, .rows = rows, .products = products, .n = n, .scratch = scratch};
     for (int i = 0; i < n; i++)
         s.panels += pq_linear_panels(products[i].linear);
     int most = pq_pool_threads(pool) * TASKS_PER_THREAD;

@@ -46,7 +46,7 @@ struct pq_rows {
     int m, units;
     unsigned char *x; /* tiles of PQ_MR rows, the last one as high as is left: see ops.h */
     float *scale;     /* I8: [m] */
-    int32_t *sum;     /* I8: [m], of all codes of a row */
+    int32_t *start;   /* I8: [m], -128 times the sum of a row's codes: see pq_tile_i8_fn */
     int32_t *sums;    /* I8: tiles [blocks][rows], of each block */
 };
 

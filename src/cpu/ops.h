@@ -9,8 +9,8 @@
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
- * Tile kernels add to accumulators acc [rows][PQ_NR] that the caller has filled.  What they sum is
- * the same for every ISA; integer sums are exact, hence equal bit for bit.
+ * What tile kernels sum in acc [rows][PQ_NR] is the same for every ISA; integer sums are exact,
+ * hence equal bit for bit.
  *
  * Elementwise kernels are one plain C source (elementwise.c) compiled for each ISA; their sums run
  * in a fixed order of lanes without contraction, so they too are equal bit for bit. */
@@ -25,9 +25,11 @@ enum {
     PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
 };
 
-/* acc[r][c] += sum_j x[r][j] * w[c][j], x int8, w uint8 = code + 128, j < 4 * units.
- * Exact while |sum| < 2^31: k <= 66000.  The caller starts acc at -128 * sum_j x[r][j]. */
-typedef void pq_tile_i8_fn(int32_t *acc, int rows, const void *x, const void *w, int units);
+/* acc[r][c] = start[r] + sum_j x[r][j] * w[c][j], x int8, w uint8 = code + 128, j < 4 * units.
+ * Exact while |sum| < 2^31: k <= 66000.  start[r] = -128 * sum_j x[r][j] makes it the sum over
+ * codes. */
+typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
+                           const void *w, int units);
 
 /* One 4-bit panel.
  *   codes [k/8][PQ_NR][4] bytes: byte j of lane c = (code[8i+j] + 8) | (code[8i+4+j] + 8) << 4
@@ -38,7 +40,7 @@ struct pq_panel4 {
     int shift;
 };
 
-/* acc[r][c] += sum_b mult[c][b] * sum_{j in block b} x[r][j] * code[c][j]
+/* acc[r][c] = sum_b mult[c][b] * sum_{j in block b} x[r][j] * code[c][j]
  * x as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK inputs. */
 typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
                            const struct pq_panel4 *w, int blocks);

@@ -14,8 +14,8 @@ static void put_units(unsigned char *panel, int c, const unsigned char *row, siz
 }
 
 /* The last unit of a row whose length is not a whole number of units, then padding. */
-static void put_tail(unsigned char *panel, int c, const unsigned char *rest, size_t bytes, size_t at,
-                     size_t units, uint32_t flip) {
+static void put_tail(unsigned char *panel, int c, const unsigned char *rest, size_t bytes,
+                     size_t at, size_t units, uint32_t flip) {
     uint32_t *to = (uint32_t *)panel + c, unit = 0;
     memcpy(&unit, rest, bytes);
     for (; at < units; at++, unit = 0)

@@ -2,9 +2,14 @@
 #include "base/half.h"
 #include "cpu/kernels.h"
 
-void pq_tile_i8_c(int32_t *acc, int rows, const void *x, const void *w, int units) {
+#include <string.h>
+
+void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
+                  int units) {
     const int8_t *xs = x;
     const uint8_t *ws = w;
+    for (int i = 0; i < rows * PQ_NR; i++)
+        acc[i] = start[i / PQ_NR];
     for (int i = 0; i < units; i++)
         for (int r = 0; r < rows; r++)
             for (int c = 0; c < PQ_NR; c++)
@@ -26,6 +31,7 @@ static int mult_at(const struct pq_panel4 *w, int c, int block) {
 void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *sums,
                   const struct pq_panel4 *w, int blocks) {
     const int8_t *xs = x;
+    memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
     for (int b = 0; b < blocks; b++)
         for (int r = 0; r < rows; r++)
             for (int c = 0; c < PQ_NR; c++) {

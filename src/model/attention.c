@@ -100,13 +100,11 @@ static struct tile tile_of(const struct pq_attention *a, int task) {
     /* The last tokens have the longest past: they go first, so that no thread ends alone. */
     int local = a->first_task[c + 1] - 1 - task;
     int stream = local % streams, part = stream % t.parts;
-    struct tile tile = {.chunk = chunk,
-                        .kv_head = stream / t.parts,
-                        .first_token = local / streams * t.tokens};
+    struct tile tile = {
+        .chunk = chunk, .kv_head = stream / t.parts, .first_token = local / streams * t.tokens};
     tile.first_head = tile.kv_head * group + part * t.heads;
     tile.heads = group - part * t.heads < t.heads ? group - part * t.heads : t.heads;
-    tile.tokens =
-        chunk->n - tile.first_token < t.tokens ? chunk->n - tile.first_token : t.tokens;
+    tile.tokens = chunk->n - tile.first_token < t.tokens ? chunk->n - tile.first_token : t.tokens;
     return tile;
 }
 
@@ -138,8 +136,7 @@ static void score(const struct pq_attention *a, const struct work *w, int rows, 
         float acc[PQ_MR * PQ_NR] = {0};
         multiply(acc, rows, w->q, keys + (size_t)p * (size_t)units * PQ_NR * 4, units);
         for (int r = 0; r < rows; r++)
-            memcpy(w->scores + r * PQ_KV_BLOCK + p * PQ_NR, acc + r * PQ_NR,
-                   PQ_NR * sizeof(float));
+            memcpy(w->scores + r * PQ_KV_BLOCK + p * PQ_NR, acc + r * PQ_NR, PQ_NR * sizeof(float));
     }
 }
 
@@ -186,8 +183,8 @@ static void run_task(void *arg, int task, int thread) {
     for (int b = 0; b * PQ_KV_BLOCK < end; b++) {
         int there = end - b * PQ_KV_BLOCK < PQ_KV_BLOCK ? end - b * PQ_KV_BLOCK : PQ_KV_BLOCK;
         int panels = (there + PQ_NR - 1) / PQ_NR;
-        score(a, &w, rows, panels,
-              pq_kv_keys(kv, a->layer, t.chunk->sequence, t.kv_head, b), multiply);
+        score(a, &w, rows, panels, pq_kv_keys(kv, a->layer, t.chunk->sequence, t.kv_head, b),
+              multiply);
         for (int r = 0; r < rows; r++) {
             float *s = w.scores + r * PQ_KV_BLOCK;
             int seen = first + r / t.heads + 1 - b * PQ_KV_BLOCK;

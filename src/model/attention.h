@@ -19,11 +19,11 @@ struct pq_attention {
     const struct pq_chunk *chunks; /* [n] */
     int n;
     int layer, heads;
-    const float *cos, *sin;     /* [tokens][head_dim / 2] */
-    float *q, *k;               /* [tokens][heads or KV heads * head_dim], rotated in place */
-    const float *v;             /* as k */
-    float *out;                 /* as q */
-    int *first_task;            /* [n + 1], filled here */
+    const float *cos, *sin;        /* [tokens][head_dim / 2] */
+    float *q, *k;                  /* [tokens][heads or KV heads * head_dim], rotated in place */
+    const float *v;                /* as k */
+    float *out;                    /* as q */
+    int *first_task;               /* [n + 1], filled here */
     unsigned char *const *scratch; /* [threads], pq_attention_scratch bytes each */
 };
 

@@ -16,13 +16,13 @@ struct pass {
     const struct pq_model *model;
     const struct pq_elementwise *e;
     struct pq_scratch *s;
-    int m;                          /* tokens */
-    struct pq_rows integers, fp;    /* the current input, in the kinds that its linears want */
+    int m;                       /* tokens */
+    struct pq_rows integers, fp; /* the current input, in the kinds that its linears want */
     bool want_integers, want_fp;
     /* What makes row r of the current input: */
-    const float *gamma;             /* the norm of x, or */
-    const float *rows;              /* [m][width] as it is, or, with both NULL, silu(gate) * up */
-    const int *pick;                /* row r is the norm of x's row pick[r]; NULL: of row r */
+    const float *gamma; /* the norm of x, or */
+    const float *rows;  /* [m][width] as it is, or, with both NULL, silu(gate) * up */
+    const int *pick;    /* row r is the norm of x's row pick[r]; NULL: of row r */
     int width;
 };
 

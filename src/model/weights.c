@@ -114,7 +114,8 @@ static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const c
     enum pq_kind kind = scheme == PQ_SCHEME_W4A8   ? PQ_KIND_I4
                         : scheme == PQ_SCHEME_W8A8 ? PQ_KIND_I8
                                                    : l->model->fp;
-    const struct pq_tensor *weight = find(l, name, kind == PQ_KIND_I4 ? ".weight_packed" : ".weight");
+    const struct pq_tensor *weight =
+        find(l, name, kind == PQ_KIND_I4 ? ".weight_packed" : ".weight");
     const struct pq_tensor *groups = kind == PQ_KIND_I4 ? find(l, name, ".weight_group") : NULL;
     pq_linear_shape(w, kind, n, k, groups ? l->model->config.group : PQ_GROUP_CHANNEL);
     size_t panels = (size_t)pq_linear_panels(w);
@@ -138,8 +139,10 @@ static enum pq_status load_layer(struct loader *l, int index) {
         struct pq_linear *linear;
         int n, k;
     } linears[] = {
-        {"self_attn.q_proj", &layer->q, q, c->hidden}, {"self_attn.k_proj", &layer->k, kv, c->hidden},
-        {"self_attn.v_proj", &layer->v, kv, c->hidden}, {"self_attn.o_proj", &layer->o, c->hidden, q},
+        {"self_attn.q_proj", &layer->q, q, c->hidden},
+        {"self_attn.k_proj", &layer->k, kv, c->hidden},
+        {"self_attn.v_proj", &layer->v, kv, c->hidden},
+        {"self_attn.o_proj", &layer->o, c->hidden, q},
         {"mlp.gate_proj", &layer->gate, c->ffn, c->hidden},
         {"mlp.up_proj", &layer->up, c->ffn, c->hidden},
         {"mlp.down_proj", &layer->down, c->hidden, c->ffn},

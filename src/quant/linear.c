@@ -17,7 +17,7 @@ struct shape {
     size_t code_bytes, group_bytes;
 };
 
-static struct shape shape_of(const struct pq_linear *linear) {
+static struct shape shape_of(const struct pq_stored_linear *linear) {
     struct shape s = {.n = (int)linear->source->info.shape[0],
                       .k = (int)linear->source->info.shape[1]};
     bool w4 = linear->scheme == PQ_SCHEME_W4A8;
@@ -31,7 +31,7 @@ static struct shape shape_of(const struct pq_linear *linear) {
 /* ---- Declaring ------------------------------------------------------------------------------- */
 
 /* P + suffix, where the linear's source is P.weight. */
-static enum pq_status declare(const struct pq_linear *linear, struct pq_writer *writer,
+static enum pq_status declare(const struct pq_stored_linear *linear, struct pq_writer *writer,
                               const char *suffix, const char *dtype, size_t n, size_t k,
                               struct pq_err *err) {
     const char *source = linear->source->info.name;
@@ -44,8 +44,8 @@ static enum pq_status declare(const struct pq_linear *linear, struct pq_writer *
     return status;
 }
 
-enum pq_status pq_linear_declare(const struct pq_linear *linear, struct pq_writer *writer,
-                                 struct pq_err *err) {
+enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
+                                        struct pq_writer *writer, struct pq_err *err) {
     struct shape s = shape_of(linear);
     size_t n = (size_t)s.n;
     if (linear->scheme == PQ_SCHEME_W8A8)
@@ -67,7 +67,7 @@ struct scratch {
 };
 
 struct work {
-    const struct pq_linear *linear;
+    const struct pq_stored_linear *linear;
     struct shape shape;
     int first;               /* row where the block begins */
     uint8_t *codes;          /* [rows of a block][code_bytes] */
@@ -79,7 +79,7 @@ struct work {
 
 static void quantize_row(void *arg, int task, int thread) {
     struct work *work = arg;
-    const struct pq_linear *linear = work->linear;
+    const struct pq_stored_linear *linear = work->linear;
     const struct shape *s = &work->shape;
     struct scratch *own = &work->scratch[thread];
     size_t row = (size_t)work->first + (size_t)task, k = (size_t)s->k;
@@ -161,9 +161,9 @@ static void release(struct work *work) {
     free(work->codes);
 }
 
-enum pq_status pq_linear_write(const struct pq_linear *linear, struct pq_writer *writer,
-                               struct pq_pool *pool, struct pq_progress *progress,
-                               struct pq_err *err) {
+enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
+                                      struct pq_writer *writer, struct pq_pool *pool,
+                                      struct pq_progress *progress, struct pq_err *err) {
     struct work work = {.linear = linear, .shape = shape_of(linear)};
     work.threads = pq_pool_threads(pool);
     int block = work.shape.k < BLOCK_WEIGHTS ? BLOCK_WEIGHTS / work.shape.k : 1;

@@ -10,20 +10,20 @@
 #include "model/checkpoint.h"
 #include "quant/progress.h"
 
-struct pq_linear {
+struct pq_stored_linear {
     const struct pq_tensor *source; /* P.weight, [n, k], borrowed */
     enum pq_scheme scheme;          /* W8A8 or W4A8 */
     int group;                      /* of W4A8, or PQ_GROUP_CHANNEL */
 };
 
 /* Declare the tensors that checkpoint.h lists for P, in the order in which write appends them. */
-enum pq_status pq_linear_declare(const struct pq_linear *linear, struct pq_writer *writer,
-                                 struct pq_err *err);
+enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
+                                        struct pq_writer *writer, struct pq_err *err);
 
 /* Quantize on the pool and append.  A weight that is infinite or NaN is PQ_EFORMAT, naming file,
  * tensor, row and column. */
-enum pq_status pq_linear_write(const struct pq_linear *linear, struct pq_writer *writer,
-                               struct pq_pool *pool, struct pq_progress *progress,
-                               struct pq_err *err);
+enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
+                                      struct pq_writer *writer, struct pq_pool *pool,
+                                      struct pq_progress *progress, struct pq_err *err);
 
 #endif

@@ -47,11 +47,11 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
 /* ---- model.safetensors ----------------------------------------------------------------------- */
 
 /* How tensor i is stored, as a linear; scheme PQ_SCHEME_FP: as it is. */
-static struct pq_linear linear_of(const struct job *job, int i) {
+static struct pq_stored_linear linear_of(const struct job *job, int i) {
     const char *name = job->tensors[i].name;
-    return (struct pq_linear){.source = pq_checkpoint_find(job->ckpt, name),
-                              .scheme = pq_recipe_scheme(&job->recipe, name),
-                              .group = job->recipe.group};
+    return (struct pq_stored_linear){.source = pq_checkpoint_find(job->ckpt, name),
+                                     .scheme = pq_recipe_scheme(&job->recipe, name),
+                                     .group = job->recipe.group};
 }
 
 static enum pq_status declare_all(const struct job *job, struct pq_writer *writer,
@@ -61,12 +61,12 @@ static enum pq_status declare_all(const struct job *job, struct pq_writer *write
     PQ_TRY(pq_writer_metadata(writer, "recipe", pq_recipe_show(&job->recipe).s, err));
     for (int i = 0; i < job->n; i++) {
         const struct pq_tensor_info *info = &job->tensors[i];
-        struct pq_linear linear = linear_of(job, i);
+        struct pq_stored_linear linear = linear_of(job, i);
         if (linear.scheme == PQ_SCHEME_FP)
             PQ_TRY(
                 pq_writer_declare(writer, info->name, info->dtype, info->rank, info->shape, err));
         else
-            PQ_TRY(pq_linear_declare(&linear, writer, err));
+            PQ_TRY(pq_stored_linear_declare(&linear, writer, err));
     }
     return pq_writer_begin(writer, err);
 }
@@ -87,11 +87,11 @@ static enum pq_status copy_tensor(struct job *job, const struct pq_tensor *tenso
 static enum pq_status write_all(struct job *job, struct pq_writer *writer, struct pq_err *err) {
     PQ_TRY(declare_all(job, writer, err));
     for (int i = 0; i < job->n; i++) {
-        struct pq_linear linear = linear_of(job, i);
+        struct pq_stored_linear linear = linear_of(job, i);
         if (linear.scheme == PQ_SCHEME_FP)
             PQ_TRY(copy_tensor(job, linear.source, writer, err));
         else
-            PQ_TRY(pq_linear_write(&linear, writer, job->pool, &job->progress, err));
+            PQ_TRY(pq_stored_linear_write(&linear, writer, job->pool, &job->progress, err));
     }
     return pq_writer_end(writer, err);
 }

@@ -27,8 +27,7 @@ static enum pq_status fail(const char *file, struct pq_err *err) {
 }
 
 extern "C" enum pq_status pq_sentencepiece_open(struct pq_sentencepiece **out, const char *model,
-                                                size_t size, const char *file,
-                                                struct pq_err *err) {
+                                                size_t size, const char *file, struct pq_err *err) {
     try {
         auto sp = std::make_unique<pq_sentencepiece>();
         const auto status = sp->processor.LoadFromSerializedProto({model, size});

@@ -33,11 +33,13 @@ static void fill_bytes(void *p, size_t n, int low, int high) {
 
 static int8_t *x;
 static uint8_t *w, *mults;
-static int32_t want[PQ_MR * PQ_NR + GUARD], got[PQ_MR * PQ_NR + GUARD];
+static int32_t want[PQ_MR * PQ_NR + GUARD], got[PQ_MR * PQ_NR + GUARD], starts[PQ_MR];
 
 static void start_sums(void) {
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
         want[i] = got[i] = (int32_t)random32() >> 4;
+    for (int r = 0; r < PQ_MR; r++)
+        starts[r] = (int32_t)random32() >> 4;
 }
 
 static int first_difference(const void *a, const void *b, int n) {
@@ -57,8 +59,8 @@ static void tile_i8(void) {
             fill_bytes(x, (size_t)units * rows * 4, -128, 127);
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
             start_sums();
-            pq_tile_i8_c(want, rows, x, w, units);
-            ops->tile_i8(got, rows, x, w, units);
+            pq_tile_i8_c(want, rows, starts, x, w, units);
+            ops->tile_i8(got, rows, starts, x, w, units);
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -135,11 +137,10 @@ static void i4_equals_unpacked(void) {
     memset(got, 0, sizeof got);
     ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS);
     ops->unpack_i4(bytes, &panel, BLOCKS);
-    for (int r = 0; r < ROWS; r++)
-        for (int b = 0; b < BLOCKS; b++)
-            for (int c = 0; c < PQ_NR; c++)
-                got[r * PQ_NR + c] -= 128 * sums[b * ROWS + r];
-    ops->tile_i8(got, ROWS, x, bytes, BLOCKS * 8);
+    memset(starts, 0, sizeof starts);
+    for (int i = 0; i < BLOCKS * ROWS; i++)
+        starts[i % ROWS] -= 128 * sums[i];
+    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8);
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 
@@ -303,7 +304,8 @@ static void silu_mul(void) {
         for (int i = 0; i < n; i++) {
             double silu = f[i] / (1 + exp(-(double)f[i])) * g[i];
             if (fabs(silu) > 1e-30 && fabs(silu) < 1e38)
-                CHECK(fabs(v[i] - silu) <= 4e-7 * fabs(silu) + (f[i] < -87 ? 1e-35 * fabs(g[i]) : 0));
+                CHECK(fabs(v[i] - silu) <=
+                      4e-7 * fabs(silu) + (f[i] < -87 ? 1e-35 * fabs(g[i]) : 0));
         }
     }
 }

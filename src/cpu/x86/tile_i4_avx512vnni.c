@@ -20,10 +20,8 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
     const uint8_t *codes = w->codes;
     __m512i total[4][2];
     UNROLL
-    for (int r = 0; r < rows; r++) {
-        total[r][0] = _mm512_loadu_si512(acc + r * PQ_NR);
-        total[r][1] = _mm512_loadu_si512(acc + r * PQ_NR + 16);
-    }
+    for (int r = 0; r < rows; r++)
+        total[r][0] = total[r][1] = _mm512_setzero_si512();
     for (int b = 0; b < blocks; b++, sums += stride) {
         __m512i sum[4][2], m[2];
         UNROLL
@@ -75,8 +73,7 @@ void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t 
 INLINE __m512i scaled(__m512i code, __m512i mult16) {
     const __m512i even = _mm512_set1_epi16(255);
     __m512i offset = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(mult16, 3));
-    __m512i e = _mm512_add_epi16(
-        _mm512_mullo_epi16(_mm512_and_si512(code, even), mult16), offset);
+    __m512i e = _mm512_add_epi16(_mm512_mullo_epi16(_mm512_and_si512(code, even), mult16), offset);
     __m512i o = _mm512_add_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(code, 8), mult16), offset);
     return _mm512_or_si512(_mm512_and_si512(e, even), _mm512_slli_epi16(o, 8));
 }

@@ -17,8 +17,8 @@ INLINE __m256i join(__m256i a, __m256i b) {
     return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8);
 }
 
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *w, int units,
-                 int stride) {
+INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
+                 const uint8_t *w, int units, int stride) {
     __m256i sum[ROWS][4]; /* each: 4 outputs, 2 partial sums an output */
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -45,22 +45,23 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *
         for (int c = 0; c < 4; c += 2) {
             __m256i *at = (__m256i *)(acc + r * PQ_NR + 4 * c);
             __m256i both = join(sum[r][c], sum[r][c + 1]);
-            _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), both));
+            _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_set1_epi32(start[r]), both));
         }
     }
 }
 
-void pq_tile_i8_avx2(int32_t *acc, int rows, const void *x, const void *w, int units) {
+void pq_tile_i8_avx2(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
+                     int units) {
     for (int c = 0; c < PQ_NR; c += OUTPUTS) {
         const uint8_t *wc = (const uint8_t *)w + 4 * c;
         for (int r = 0; r < rows; r += ROWS) {
             int32_t *at = acc + r * PQ_NR + c;
             const int32_t *xr = (const int32_t *)x + r;
             switch (rows - r) {
-                ROWS_CASE(1, tile, at, xr, wc, units, rows)
-                ROWS_CASE(2, tile, at, xr, wc, units, rows)
+                ROWS_CASE(1, tile, at, start + r, xr, wc, units, rows)
+                ROWS_CASE(2, tile, at, start + r, xr, wc, units, rows)
             default:
-                tile(ROWS, at, xr, wc, units, rows);
+                tile(ROWS, at, start + r, xr, wc, units, rows);
             }
         }
     }
