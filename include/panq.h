@@ -290,6 +290,8 @@ struct pq_machine {
 
 enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
                                   struct pq_err *err);
+/* read_gbs alone (about a tenth of a second): what neighbours leave of it changes by the minute. */
+enum pq_status pq_machine_measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err);
 
 #ifdef __cplusplus
 }

@@ -53,6 +53,7 @@ struct subject {
     struct pq_engine engine;
     struct pq_context *ctx;
     double *speed[MAX_PROMPTS + 1]; /* [repeat] tokens/s of each work */
+    double *share;                  /* [repeat] of the read speed that each decoding came to */
 };
 
 struct session {
@@ -94,20 +95,44 @@ static enum pq_status measure(struct session *s, struct subject *subject, const 
     return status;
 }
 
+static double weight_gbs(const struct subject *subject, double speed) {
+    return 1e-9 * (double)pq_model_token_bytes(subject->engine.model) * speed;
+}
+
+/* The same of a decode, between two probes of what memory gives: it changes by the minute. */
+static enum pq_status measure_decode(struct session *s, struct subject *subject,
+                                     const struct work *work, struct pq_pool *pool, double *speed,
+                                     double *share, struct pq_err *err) {
+    double before, after;
+    enum pq_status status = pq_machine_measure_read(&before, pool, err);
+    if (status == PQ_OK)
+        status = measure(s, subject, work, speed, err);
+    if (status == PQ_OK)
+        status = pq_machine_measure_read(&after, pool, err);
+    if (status == PQ_OK)
+        *share = weight_gbs(subject, *speed) / ((before + after) / 2);
+    return status;
+}
+
 /* Round by round through all checkpoints, so that a slow minute of the machine meets all alike.
  * The first round warms up and is not counted. */
-static enum pq_status measure_all(struct session *s, struct pq_err *err) {
+static enum pq_status measure_all(struct session *s, struct pq_pool *pool, struct pq_err *err) {
     enum pq_status status = PQ_OK;
     struct pq_progress progress = {0};
     int done = 0, total = (s->bench->repeat + 1) * s->works * s->subjects;
     for (int round = -1; round < s->bench->repeat; round++) {
         for (int w = 0; w < s->works; w++) {
             for (int i = 0; i < s->subjects && status == PQ_OK; i++) {
-                double speed;
+                double speed, share = 0;
                 pq_progress_show(&progress, "measuring", done++, total);
-                status = measure(s, &s->subject[i], &s->work[w], &speed, err);
-                if (round >= 0)
-                    s->subject[i].speed[w][round] = speed;
+                status = s->work[w].decode ? measure_decode(s, &s->subject[i], &s->work[w], pool,
+                                                            &speed, &share, err)
+                                           : measure(s, &s->subject[i], &s->work[w], &speed, err);
+                if (round < 0)
+                    continue;
+                s->subject[i].speed[w][round] = speed;
+                if (s->work[w].decode)
+                    s->subject[i].share[round] = share;
             }
         }
     }
@@ -127,11 +152,15 @@ struct result {
     double gops_share, gbs_share; /* of the machine's peak; 0 = there is none to compare with */
 };
 
+/* Sorts v [n] and returns its median. */
+static double median_of(double *v, int n) {
+    qsort(v, (size_t)n, sizeof *v, compare);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
 static struct result conclude(const struct session *s, const struct subject *subject, int w) {
     int n = s->bench->repeat;
-    double *v = subject->speed[w], median;
-    qsort(v, (size_t)n, sizeof *v, compare);
-    median = n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+    double *v = subject->speed[w], median = median_of(v, n);
     struct result r = {.median = median, .least = v[0], .most = v[n - 1]};
     bool integer = subject->engine.config->scheme != PQ_SCHEME_FP;
     double peak = integer ? s->machine.int8_gops : s->machine.bf16_gflops;
@@ -140,8 +169,8 @@ static struct result conclude(const struct session *s, const struct subject *sub
     r.gops = 2e-9 * pq_model_token_macs(subject->engine.model) * median;
     r.gops_share = peak > 0 ? r.gops / peak : 0;
     if (s->work[w].decode) {
-        r.gbs = 1e-9 * (double)pq_model_token_bytes(subject->engine.model) * median;
-        r.gbs_share = s->machine.read_gbs > 0 ? r.gbs / s->machine.read_gbs : 0;
+        r.gbs = weight_gbs(subject, median);
+        r.gbs_share = median_of(subject->share, n);
     }
     return r;
 }
@@ -207,11 +236,11 @@ static enum pq_status prepare(struct session *s, struct pq_pool *pool, struct pq
         vocab = own > vocab ? own : vocab;
         smallest = own < smallest ? own : smallest;
         status = pq_context_open(&subject->ctx, subject->engine.model, pool, &o, err);
-        for (int w = 0; w < s->works && status == PQ_OK; w++) {
-            subject->speed[w] = calloc((size_t)s->bench->repeat, sizeof(double));
-            if (!subject->speed[w])
-                status = pq_refuse(err, PQ_ENOMEM, "no memory for the measurements");
-        }
+        bool room = (subject->share = calloc((size_t)s->bench->repeat, sizeof(double))) != NULL;
+        for (int w = 0; w < s->works; w++)
+            room &= (subject->speed[w] = calloc((size_t)s->bench->repeat, sizeof(double))) != NULL;
+        if (status == PQ_OK && !room)
+            status = pq_refuse(err, PQ_ENOMEM, "no memory for the measurements");
     }
     s->ids = malloc((size_t)positions * sizeof *s->ids);
     s->logits = malloc((size_t)vocab * sizeof *s->logits);
@@ -226,6 +255,7 @@ static void close_session(struct session *s) {
     for (int i = 0; i < s->subjects; i++) {
         for (int w = 0; w < s->works; w++)
             free(s->subject[i].speed[w]);
+        free(s->subject[i].share);
         pq_context_close(s->subject[i].ctx);
         pq_engine_close(&s->subject[i].engine);
     }
@@ -356,7 +386,7 @@ static enum pq_status run_session(struct session *s, struct pq_pool *pool, struc
                m->int8_gops, m->bf16_gflops, m->read_gbs);
         fflush(stdout);
     }
-    return status == PQ_OK ? measure_all(s, err) : status;
+    return status == PQ_OK ? measure_all(s, pool, err) : status;
 }
 
 static int main_bench(const struct pq_command *command, int argc, char **argv) {
@@ -400,9 +430,9 @@ const struct pq_command pq_command_bench = {
     .details =
         "Several checkpoints are measured in turn, round by round, and compared with the first.\n"
         "GOPS counts two operations a weight of the body's linears; GB/s the weights that one\n"
-        "decoded token reads.  Shares are of what this machine does with the same threads, "
-        "measured\n"
-        "just before: 8-bit or BF16 products from registers, and reading memory.\n",
+        "decoded token reads.  Shares are of what this machine does with the same threads in the\n"
+        "same run: 8-bit or BF16 products from registers, and reading memory, which is measured\n"
+        "before and after each decoding.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_bench,

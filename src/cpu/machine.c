@@ -85,20 +85,26 @@ static void processor_name(char *out, size_t size) {
         fclose(f);
 }
 
-enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
-                                  struct pq_err *err) {
-    const struct pq_ops *ops = pq_ops_get(isa);
-    struct pq_machine machine = {.isa = ops->isa};
+enum pq_status pq_machine_measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err) {
     struct pq_arena arena;
     size_t bytes = (size_t)pq_pool_threads(pool) * STREAM;
     PQ_TRY(pq_arena_open(&arena, bytes, false, "the bandwidth probe", err));
     memset(arena.base, 1, bytes);
     struct probe probe = {.stream = arena.base};
+    *read_gbs = rate(pool, &probe, read_task) * 1e-9;
+    pq_arena_close(&arena);
+    return PQ_OK;
+}
+
+enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
+                                  struct pq_err *err) {
+    const struct pq_ops *ops = pq_ops_get(isa);
+    struct pq_machine machine = {.isa = ops->isa};
+    struct probe probe = {0};
+    PQ_TRY(pq_machine_measure_read(&machine.read_gbs, pool, err));
     processor_name(machine.cpu, sizeof machine.cpu);
     machine.int8_gops = peak_rate(pool, &probe, ops->peak_i8) * 1e-9;
     machine.bf16_gflops = peak_rate(pool, &probe, ops->peak_bf16) * 1e-9;
-    machine.read_gbs = rate(pool, &probe, read_task) * 1e-9;
-    pq_arena_close(&arena);
     *out = machine;
     return PQ_OK;
 }
