@@ -79,16 +79,34 @@ const char *pq_scheme_name(enum pq_scheme scheme); /* "bf16", "w8a8", "w4a8" */
 
 #define PQ_GROUP_CHANNEL 0 /* as a group size: the whole channel is one group */
 
+enum pq_rope_scaling { PQ_ROPE_PLAIN, PQ_ROPE_LINEAR, PQ_ROPE_LLAMA3 };
+
+/* Rotary positions: the angle of pair i at position p is p * frequency[i], plain
+ * frequency[i] = theta^(-2i / head_dim). */
+struct pq_rope {
+    float theta;
+    enum pq_rope_scaling scaling;
+    float factor;                            /* LINEAR, LLAMA3 */
+    float low_freq_factor, high_freq_factor; /* LLAMA3 */
+    int original_positions;                  /* LLAMA3 */
+};
+
+enum { PQ_MAX_EOS = 8 };
+
 /* What config.json says, validated. */
 struct pq_config {
-    char family[64]; /* "PanguEmbedded" */
+    char family[64]; /* its model_type: "PanguEmbedded" */
     int vocab, hidden, ffn, layers, heads, kv_heads, head_dim;
     int max_positions;
-    float rope_theta, norm_eps;
-    bool tied;           /* lm_head is the embedding */
-    bool attention_bias; /* on q, k, v and o */
-    int bos, eos, pad;   /* token ids; -1 = none */
-    bool thinks;         /* has the slow and auto modes; openPangu-1B has no_think only */
+    float norm_eps;
+    struct pq_rope rope;
+    bool tied;             /* lm_head is the embedding */
+    bool qkv_bias, o_bias; /* which projections of attention have biases */
+    bool qk_norm;          /* RMSNorm over each head of q and k, before rotation */
+    int bos, pad;          /* token ids; -1 = none */
+    int eos[PQ_MAX_EOS];   /* [n_eos] ids that end a reply, generation_config.json's among them */
+    int n_eos;
+    bool thinks; /* may think where its template can; openPangu-1B has no_think only */
     enum pq_scheme scheme;
     int group; /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
 };

@@ -43,7 +43,7 @@ static void print_model(const struct pq_config *c, const struct pq_tally *tally)
     printf("size       %d layers, hidden %d, ffn %d, %d query and %d KV heads of %d\n", c->layers,
            c->hidden, c->ffn, c->heads, c->kv_heads, c->head_dim);
     printf("vocabulary %d, head %s\n", c->vocab, c->tied ? "tied to the embedding" : "of its own");
-    printf("positions  %d, rope theta %g\n", c->max_positions, (double)c->rope_theta);
+    printf("positions  %d, rope theta %g\n", c->max_positions, (double)c->rope.theta);
     printf("thinking   %s\n", c->thinks ? "slow, auto and no" : "no");
     printf("weights    %s; %.3f bits a weight in the linears, scales included\n", scheme,
            pq_tally_bits(tally));
@@ -103,8 +103,8 @@ static int print_json(const struct pq_config *c, const struct pq_tally *tally,
                                "vocab", c->vocab, "hidden", c->hidden, "ffn", c->ffn, "layers",
                                c->layers, "heads", c->heads, "kv_heads", c->kv_heads, "head_dim",
                                c->head_dim, "max_positions", c->max_positions, "rope_theta",
-                               (double)c->rope_theta, "norm_eps", (double)c->norm_eps, "tied",
-                               c->tied, "attention_bias", c->attention_bias, "thinks", c->thinks);
+                               (double)c->rope.theta, "norm_eps", (double)c->norm_eps, "tied",
+                               c->tied, "qkv_bias", c->qkv_bias, "thinks", c->thinks);
     json_t *group = c->scheme != PQ_SCHEME_W4A8    ? json_null()
                     : c->group == PQ_GROUP_CHANNEL ? json_string("channel")
                                                    : json_integer(c->group);

@@ -305,10 +305,10 @@ static enum pq_status need_layer(struct pq_checkpoint *ckpt, int layer, struct p
         int n, k;
         bool bias;
     } linears[] = {
-        {"self_attn.q_proj", q, c->hidden, c->attention_bias},
-        {"self_attn.k_proj", kv, c->hidden, c->attention_bias},
-        {"self_attn.v_proj", kv, c->hidden, c->attention_bias},
-        {"self_attn.o_proj", c->hidden, q, c->attention_bias},
+        {"self_attn.q_proj", q, c->hidden, c->qkv_bias},
+        {"self_attn.k_proj", kv, c->hidden, c->qkv_bias},
+        {"self_attn.v_proj", kv, c->hidden, c->qkv_bias},
+        {"self_attn.o_proj", c->hidden, q, c->o_bias},
         {"mlp.gate_proj", c->ffn, c->hidden, false},
         {"mlp.up_proj", c->ffn, c->hidden, false},
         {"mlp.down_proj", c->hidden, c->ffn, false},

@@ -220,12 +220,14 @@ static enum pq_status read_config(const struct pq_json *top, struct pq_config *c
     PQ_TRY(read_heads(top, c, err));
     /* FP32 holds every position up to 2^24 exactly. */
     PQ_TRY(pq_json_int(top, "max_position_embeddings", 1, 1 << 24, &c->max_positions, err));
-    PQ_TRY(pq_json_float(top, "rope_theta", FLT_MIN, FLT_MAX, &c->rope_theta, err));
+    PQ_TRY(pq_json_float(top, "rope_theta", FLT_MIN, FLT_MAX, &c->rope.theta, err));
     PQ_TRY(pq_json_float(top, "rms_norm_eps", FLT_MIN, 1, &c->norm_eps, err));
     PQ_TRY(pq_json_bool_or(top, "tie_word_embeddings", false, &c->tied, err));
-    PQ_TRY(pq_json_bool_or(top, family->bias_key, family->bias, &c->attention_bias, err));
+    PQ_TRY(pq_json_bool_or(top, family->bias_key, family->bias, &c->qkv_bias, err));
+    c->o_bias = c->qkv_bias;
     PQ_TRY(pq_json_int_or(top, "bos_token_id", 0, c->vocab - 1, -1, &c->bos, err));
-    PQ_TRY(pq_json_int_or(top, "eos_token_id", 0, c->vocab - 1, -1, &c->eos, err));
+    PQ_TRY(pq_json_int_or(top, "eos_token_id", 0, c->vocab - 1, -1, &c->eos[0], err));
+    c->n_eos = c->eos[0] >= 0;
     PQ_TRY(pq_json_int_or(top, "pad_token_id", 0, c->vocab - 1, -1, &c->pad, err));
     const char *activation;
     PQ_TRY(pq_json_string_or(top, "hidden_act", "silu", &activation, err));

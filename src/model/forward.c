@@ -138,7 +138,7 @@ static void embed_task(void *arg, int r, int thread) {
     pq_model_embed(p->model, p->s->tokens[r], p->s->x + (size_t)r * (size_t)c->hidden);
     int half = c->head_dim / 2;
     for (int i = 0; i < half; i++) {
-        float inverse = 1.0f / powf(c->rope_theta, (float)(2 * i) / (float)c->head_dim);
+        float inverse = 1.0f / powf(c->rope.theta, (float)(2 * i) / (float)c->head_dim);
         float angle = (float)p->s->positions[r] * inverse;
         p->s->cos[(size_t)r * (size_t)half + (size_t)i] = cosf(angle);
         p->s->sin[(size_t)r * (size_t)half + (size_t)i] = sinf(angle);

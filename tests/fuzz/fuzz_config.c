@@ -6,8 +6,8 @@ static void check_config(const struct pq_config *c) {
     if (c->vocab < 1 || c->hidden < 1 || c->hidden > PQ_MAX_INPUTS || c->ffn < 1 ||
         c->ffn > PQ_MAX_INPUTS || c->layers < 1 || c->kv_heads < 1 || c->heads % c->kv_heads != 0 ||
         c->head_dim < 2 || c->head_dim % 2 != 0 ||
-        (int64_t)c->heads * c->head_dim > PQ_MAX_INPUTS || !(c->rope_theta > 0) ||
-        !(c->norm_eps > 0) || c->eos >= c->vocab || c->bos >= c->vocab || c->pad >= c->vocab)
+        (int64_t)c->heads * c->head_dim > PQ_MAX_INPUTS || !(c->rope.theta > 0) ||
+        !(c->norm_eps > 0) || c->eos[0] >= c->vocab || c->bos >= c->vocab || c->pad >= c->vocab)
         abort();
 }
 

@@ -356,7 +356,7 @@ static void test_without_biases(void) {
     struct pq_err err;
     struct pq_checkpoint *ckpt;
     CHECK_OK(open_now(&ckpt, &err));
-    CHECK(!pq_checkpoint_config(ckpt)->attention_bias);
+    CHECK(!pq_checkpoint_config(ckpt)->qkv_bias);
     pq_checkpoint_close(ckpt);
 }
 

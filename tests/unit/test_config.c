@@ -136,9 +136,9 @@ static void test_mini(void) {
     CHECK(strcmp(c.family, "PanguEmbedded") == 0);
     CHECK(c.vocab == 1413 && c.hidden == 256 && c.ffn == 768 && c.layers == 6);
     CHECK(c.heads == 4 && c.kv_heads == 2 && c.head_dim == 64 && c.max_positions == 1024);
-    CHECK(c.rope_theta == 10000.0f && c.norm_eps == 1e-5f);
-    CHECK(!c.tied && c.attention_bias && c.thinks);
-    CHECK(c.bos == 1 && c.eos == 13 && c.pad == 0);
+    CHECK(c.rope.theta == 10000.0f && c.norm_eps == 1e-5f);
+    CHECK(!c.tied && c.qkv_bias && c.thinks);
+    CHECK(c.bos == 1 && c.eos[0] == 13 && c.pad == 0);
     CHECK(c.scheme == PQ_SCHEME_FP && c.group == PQ_GROUP_CHANNEL);
 }
 
@@ -164,11 +164,11 @@ static void test_published(void) {
     struct pq_config c;
     CHECK_OK(pq_config_load(&c, scratch_text("7b.json", big), &err));
     CHECK(c.vocab == 153376 && c.hidden == 4096 && c.ffn == 12800 && c.layers == 34);
-    CHECK(c.heads == 32 && c.kv_heads == 8 && c.head_dim == 128 && c.rope_theta == 16e6f);
-    CHECK(c.eos == 45892 && !c.tied && c.thinks && c.max_positions == 32768);
+    CHECK(c.heads == 32 && c.kv_heads == 8 && c.head_dim == 128 && c.rope.theta == 16e6f);
+    CHECK(c.eos[0] == 45892 && !c.tied && c.thinks && c.max_positions == 32768);
     CHECK_OK(pq_config_load(&c, scratch_text("1b.json", small), &err));
-    CHECK(c.hidden == 1536 && c.head_dim == 128 && c.tied && c.attention_bias && !c.thinks);
-    CHECK(c.rope_theta == 4e6f);
+    CHECK(c.hidden == 1536 && c.head_dim == 128 && c.tied && c.qkv_bias && !c.thinks);
+    CHECK(c.rope.theta == 4e6f);
 }
 
 static void test_optional_keys(void) {
@@ -179,9 +179,9 @@ static void test_optional_keys(void) {
     CHECK_OK(load(&c, MINI, "tie_word_embeddings", NULL, &err));
     CHECK(!c.tied);
     CHECK_OK(load(&c, MINI, "bias", "false", &err));
-    CHECK(!c.attention_bias);
+    CHECK(!c.qkv_bias);
     CHECK_OK(load(&c, MINI, "bias", NULL, &err));
-    CHECK(c.attention_bias);
+    CHECK(c.qkv_bias);
     CHECK_OK(load(&c, MINI, "head_dim", NULL, &err));
     CHECK(c.head_dim == 64);
     CHECK_OK(load(&c, MINI, "head_dim", "10", &err));
@@ -189,7 +189,7 @@ static void test_optional_keys(void) {
     CHECK_OK(load(&c, MINI, "bos_token_id", "null", &err));
     CHECK(c.bos == -1);
     CHECK_OK(load(&c, MINI, "eos_token_id", NULL, &err));
-    CHECK(c.eos == -1);
+    CHECK(c.n_eos == 0);
     CHECK_OK(load(&c, MINI, "pad_token_id", "1412", &err));
     CHECK(c.pad == 1412);
     CHECK_OK(load(&c, MINI, "rope_theta", "10000", &err));

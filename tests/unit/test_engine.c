@@ -132,7 +132,7 @@ static int reply_of(struct pq_context *ctx, const struct pq_config *c, const int
         for (int i = 1; i < c->vocab; i++)
             best = logits[i] > logits[best] ? i : best;
         out[made++] = best;
-        if (best == c->eos)
+        if (best == c->eos[0])
             break;
         feed = (struct pq_feed){0, 1, &out[made - 1], 1};
     }
