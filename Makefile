@@ -59,7 +59,7 @@ FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
         check-deps check-symbols check-spills check-format format \
-        fuzz-smoke fuzz bench-1b check-7b compile-commands
+        fuzz-smoke fuzz bench-1b check-7b real compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
@@ -143,6 +143,11 @@ bench-1b: all
 check-7b: all
 	tools/check_7b.sh $(BUILD) $(SYNTH)
 
+# Real weights, fetched into REAL, against tokenizers, transformers and compressed-tensors.
+REAL ?= $(BUILD)/real
+real: all
+	tools/real/run.sh $(BUILD) $(REAL) $(MODELS)
+
 # ---- Installation ----------------------------------------------------------------------------------
 
 install: programs lib
@@ -170,6 +175,7 @@ help:
 	@echo 'check-deps check-symbols check-spills check-format: what ./check looks at beside the tests'
 	@echo 'fuzz-smoke, fuzz: mutated files by seed; libFuzzer for FUZZ_SECONDS each'
 	@echo 'bench-1b, check-7b: speed at the 1B shape; memory while quantizing 7B (long)'
+	@echo 'real: real weights (MODELS=...) against other implementations (long, downloads)'
 	@echo 'format, compile-commands, clean'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
