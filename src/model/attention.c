@@ -39,6 +39,15 @@ size_t pq_attention_scratch(int head_dim) {
 
 /* ---- Append ---------------------------------------------------------------------------------- */
 
+/* One head of one token in place: its norm, if gamma is one, and its rotation. */
+static void turn(const struct pq_attention *a, float *x, const float *gamma, const float *cos,
+                 const float *sin) {
+    int d = a->kv->head_dim;
+    if (gamma)
+        a->ops->e->rmsnorm(x, x, gamma, d, a->norm_eps);
+    a->ops->e->rope(x, cos, sin, d / 2);
+}
+
 /* All tokens of one chunk for one KV head and the query heads that share it. */
 static void append_task(void *arg, int task, int thread) {
     const struct pq_attention *a = arg;
@@ -51,8 +60,8 @@ static void append_task(void *arg, int task, int thread) {
         float *q = a->q + (row * (size_t)a->heads + (size_t)(head * group)) * (size_t)d;
         size_t at = (row * (size_t)kv->heads + (size_t)head) * (size_t)d;
         for (int h = 0; h < group; h++)
-            a->ops->e->rope(q + h * d, cos, sin, d / 2);
-        a->ops->e->rope(a->k + at, cos, sin, d / 2);
+            turn(a, q + h * d, a->q_norm, cos, sin);
+        turn(a, a->k + at, a->k_norm, cos, sin);
         pq_kv_put(kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, a->k + at,
                   a->v + at, a->scratch[thread]);
     }

@@ -19,6 +19,8 @@ struct pq_attention {
     const struct pq_chunk *chunks; /* [n] */
     int n;
     int layer, heads;
+    const float *q_norm, *k_norm; /* [head_dim], of each head before rotation; NULL: none */
+    float norm_eps;
     const float *cos, *sin;        /* [tokens][head_dim / 2] */
     float *q, *k;                  /* [tokens][heads or KV heads * head_dim], rotated in place */
     const float *v;                /* as k */
@@ -29,7 +31,8 @@ struct pq_attention {
 
 size_t pq_attention_scratch(int head_dim);
 
-/* Rotate the queries and keys, append keys and values to the cache. */
+/* Normalize, where the family does, and rotate the queries and keys, append keys and values to the
+ * cache. */
 void pq_attention_append(struct pq_pool *pool, const struct pq_attention *a);
 
 /* out = softmax(q k^T / sqrt(head_dim)) v over each token's own past and itself, by blocks of the

@@ -321,6 +321,10 @@ static enum pq_status need_layer(struct pq_checkpoint *ckpt, int layer, struct p
             PQ_TRY(need(ckpt, name, "bias", FLOATS, 1, linears[i].n, 0, err));
     }
     snprintf(name, sizeof name, "model.layers.%d", layer);
+    if (c->qk_norm) {
+        PQ_TRY(need(ckpt, name, "self_attn.q_norm.weight", FLOATS, 1, c->head_dim, 0, err));
+        PQ_TRY(need(ckpt, name, "self_attn.k_norm.weight", FLOATS, 1, c->head_dim, 0, err));
+    }
     PQ_TRY(need(ckpt, name, "input_layernorm.weight", FLOATS, 1, c->hidden, 0, err));
     return need(ckpt, name, "post_attention_layernorm.weight", FLOATS, 1, c->hidden, 0, err);
 }
@@ -385,7 +389,7 @@ static enum pq_status load_configs(struct pq_checkpoint *ckpt, struct pq_err *er
     if (status == PQ_OK)
         status = pq_config_load(&ckpt->config, config, err);
     if (status == PQ_OK)
-        status = pq_generation_load(&ckpt->generation, generation, err);
+        status = pq_generation_load(&ckpt->generation, &ckpt->config, generation, err);
     free(config);
     free(generation);
     return status;

@@ -13,25 +13,101 @@
 
 struct family {
     const char *model_type, *architecture;
-    const char *bias_key; /* says whether q, k, v and o have biases */
-    bool bias;            /* when the key is absent */
+    const char *bias_key; /* says whether attention has biases; NULL: none does */
+    bool bias;            /* whether q, k and v have biases when that key is absent */
+    bool o_bias;          /* o has one where q, k and v have theirs */
+    bool qk_norm;
+    int head_dim;     /* when the key is absent; 0: hidden_size / num_attention_heads */
+    bool early;       /* old configs lack num_key_value_heads (all heads) and rope_theta (1e4) */
+    bool scales_rope; /* takes rope_scaling, or rope_parameters as transformers 5 writes it */
+    bool may_window;  /* has the keys of a sliding window, which use_sliding_window turns on */
+    bool small_is_1b; /* openPangu-Embedded-1B, known by its shape, does not think */
 };
 
 static const struct family families[] = {
-    {"PanguEmbedded", "PanguEmbeddedForCausalLM", "bias", true},
+    {.model_type = "PanguEmbedded",
+     .architecture = "PanguEmbeddedForCausalLM",
+     .bias_key = "bias",
+     .bias = true,
+     .o_bias = true,
+     .small_is_1b = true},
+    {.model_type = "llama",
+     .architecture = "LlamaForCausalLM",
+     .bias_key = "attention_bias",
+     .o_bias = true,
+     .early = true,
+     .scales_rope = true},
+    {.model_type = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .bias = true,
+     .scales_rope = true,
+     .may_window = true},
+    {.model_type = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .bias_key = "attention_bias",
+     .o_bias = true,
+     .qk_norm = true,
+     .head_dim = 128,
+     .scales_rope = true,
+     .may_window = true},
 };
 
-/* Keys of models that share a family's model_type but compute something else: openPangu-R-7B has
- * sinks, a sliding window and partial rotation. */
-static const char *const lookalike_keys[] = {
-    "sliding_window", "param_sink_number", "qk_rope_dim",
-    "rotary_percent", "layer_types",       "rope_scaling",
+/* What a key must be, as it is written in JSON. */
+struct rule {
+    const char *key;
+    const char *want; /* NULL: any value */
+    bool required;
+};
+
+/* Keys of models that share a family's model_type but compute something else, with the value that
+ * changes nothing: openPangu-R-7B has sinks, a sliding window and partial rotation. */
+static const struct rule lookalikes[] = {
+    {"param_sink_number", "null", false},   {"qk_rope_dim", "null", false},
+    {"rotary_percent", "null", false},      {"partial_rotary_factor", "1.0", false},
+    {"use_sliding_window", "false", false}, {"mlp_bias", "false", false},
+    {"rope_interleaved", "false", false},   {"use_mrope", "false", false},
 };
 
 static enum pq_status refuse(const struct pq_json *at, const char *key, const json_t *value,
                              struct pq_err *err) {
     return pq_fail(err, PQ_EUNSUPPORTED, "%s: key \"%s%s\" is %s, which panq does not support",
                    at->file, at->path, key, pq_json_show(value).text);
+}
+
+static enum pq_status refuse_if_given(const struct pq_json *at, const char *key,
+                                      struct pq_err *err) {
+    const json_t *value = pq_json_find(at, key);
+    return value ? refuse(at, key, value, err) : PQ_OK;
+}
+
+static bool is_json(const json_t *value, const char *want) {
+    return strcmp(pq_json_show(value).text, want) == 0;
+}
+
+/* The layers' kinds, where they are listed one by one, are all plain attention. */
+static enum pq_status check_layer_types(const struct pq_json *top, struct pq_err *err) {
+    const json_t *types = pq_json_find(top, "layer_types");
+    bool good = !types || json_is_array(types);
+    for (size_t i = 0; good && i < json_array_size(types); i++)
+        good = is_json(json_array_get(types, i), "\"full_attention\"");
+    return good ? PQ_OK : refuse(top, "layer_types", types, err);
+}
+
+static enum pq_status check_lookalikes(const struct pq_json *top, const struct family *family,
+                                       struct pq_err *err) {
+    for (size_t i = 0; i < sizeof lookalikes / sizeof lookalikes[0]; i++) {
+        const json_t *value = pq_json_find(top, lookalikes[i].key);
+        if (value && !is_json(value, lookalikes[i].want))
+            return refuse(top, lookalikes[i].key, value, err);
+    }
+    if (!family->scales_rope) {
+        PQ_TRY(refuse_if_given(top, "rope_scaling", err));
+        PQ_TRY(refuse_if_given(top, "rope_parameters", err));
+    }
+    if (family->may_window)
+        return check_layer_types(top, err);
+    PQ_TRY(refuse_if_given(top, "sliding_window", err));
+    return refuse_if_given(top, "layer_types", err);
 }
 
 static enum pq_status find_family(const struct pq_json *top, const struct family **out,
@@ -48,23 +124,11 @@ static enum pq_status find_family(const struct pq_json *top, const struct family
     const char *name = json_string_value(json_array_get(names, 0));
     if (names && (!name || strcmp(name, family->architecture) != 0))
         return refuse(top, "architectures", names, err);
-    for (size_t i = 0; i < sizeof lookalike_keys / sizeof lookalike_keys[0]; i++) {
-        const json_t *value = pq_json_find(top, lookalike_keys[i]);
-        if (value)
-            return refuse(top, lookalike_keys[i], value, err);
-    }
     *out = family;
-    return PQ_OK;
+    return check_lookalikes(top, family, err);
 }
 
 /* ---- Quantization ---------------------------------------------------------------------------- */
-
-/* What a key of a quantization_config must be, as it is written in JSON. */
-struct rule {
-    const char *key;
-    const char *want; /* NULL: any value */
-    bool required;
-};
 
 static const struct rule panq_rules[] = {
     {"quant_method", NULL, true},
@@ -115,8 +179,7 @@ static enum pq_status check_rules(const struct pq_json *at, const struct rule *r
         for (size_t i = 0; i < n; i++)
             if (strcmp(rules[i].key, key) == 0)
                 rule = &rules[i];
-        bool good = rule && rule->want ? strcmp(rule->want, pq_json_show(value).text) == 0
-                                       : rule || is_nothing(value);
+        bool good = rule && rule->want ? is_json(value, rule->want) : rule || is_nothing(value);
         if (!good && !json_is_null(value))
             return refuse(at, key, value, err);
     }
@@ -179,20 +242,98 @@ static enum pq_status read_quantization(const struct pq_json *top, struct pq_con
     return refuse(&quantization, "quant_method", pq_json_find(&quantization, "quant_method"), err);
 }
 
+/* ---- Rotary positions ------------------------------------------------------------------------ */
+
+/* Scaling factors are small numbers; any bound below FLT_MAX would do. */
+static const float MAX_FACTOR = 1e6f;
+
+/* Which of these a type needs is told by reading them. */
+static const struct rule rope_keys[] = {
+    {"rope_type", NULL, false},        {"type", NULL, false},
+    {"rope_theta", NULL, false},       {"partial_rotary_factor", "1.0", false},
+    {"factor", NULL, false},           {"low_freq_factor", NULL, false},
+    {"high_freq_factor", NULL, false}, {"original_max_position_embeddings", NULL, false},
+};
+
+static enum pq_status read_llama3(const struct pq_json *at, struct pq_rope *rope,
+                                  struct pq_err *err) {
+    PQ_TRY(pq_json_float(at, "low_freq_factor", FLT_MIN, MAX_FACTOR, &rope->low_freq_factor, err));
+    PQ_TRY(
+        pq_json_float(at, "high_freq_factor", FLT_MIN, MAX_FACTOR, &rope->high_freq_factor, err));
+    if (!(rope->high_freq_factor > rope->low_freq_factor))
+        return pq_fail(
+            err, PQ_EFORMAT, "%s: key \"%shigh_freq_factor\" is %g, not above low_freq_factor, %g",
+            at->file, at->path, (double)rope->high_freq_factor, (double)rope->low_freq_factor);
+    return pq_json_int(at, "original_max_position_embeddings", 1, 1 << 24,
+                       &rope->original_positions, err);
+}
+
+/* One object in either of its forms: rope_scaling, which older configs have beside rope_theta, or
+ * rope_parameters, which holds rope_theta too. */
+static enum pq_status read_scaling(const struct pq_json *at, struct pq_rope *rope,
+                                   struct pq_err *err) {
+    const char *key = pq_json_find(at, "rope_type") ? "rope_type" : "type", *type;
+    PQ_TRY(pq_json_string(at, key, &type, err));
+    const json_t *old = pq_json_find(at, "type");
+    if (old && !json_equal(old, pq_json_find(at, key)))
+        return refuse(at, "type", old, err);
+    if (strcmp(type, "linear") == 0)
+        rope->scaling = PQ_ROPE_LINEAR;
+    else if (strcmp(type, "llama3") == 0)
+        rope->scaling = PQ_ROPE_LLAMA3;
+    else if (strcmp(type, "default") != 0)
+        return refuse(at, key, pq_json_find(at, key), err);
+    PQ_TRY(CHECK_RULES(at, rope_keys, err));
+    if (rope->scaling != PQ_ROPE_PLAIN)
+        PQ_TRY(pq_json_float(at, "factor", 1, MAX_FACTOR, &rope->factor, err));
+    return rope->scaling == PQ_ROPE_LLAMA3 ? read_llama3(at, rope, err) : PQ_OK;
+}
+
+/* theta from `at`, if it has one; what was found before must agree. */
+static enum pq_status read_theta(const struct pq_json *at, float *theta, struct pq_err *err) {
+    float seen = *theta;
+    PQ_TRY(pq_json_float_or(at, "rope_theta", FLT_MIN, FLT_MAX, seen, theta, err));
+    if (seen != 0 && *theta != seen)
+        return pq_fail(err, PQ_EFORMAT, "%s: key \"%srope_theta\" is %g, but \"rope_theta\" is %g",
+                       at->file, at->path, (double)*theta, (double)seen);
+    return PQ_OK;
+}
+
+static enum pq_status read_rope(const struct pq_json *top, const struct family *family,
+                                struct pq_rope *rope, struct pq_err *err) {
+    const char *key = pq_json_find(top, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    PQ_TRY(read_theta(top, &rope->theta, err));
+    if (pq_json_find(top, key)) {
+        struct pq_json at;
+        PQ_TRY(pq_json_object(top, key, &at, err));
+        PQ_TRY(read_scaling(&at, rope, err));
+        PQ_TRY(read_theta(&at, &rope->theta, err));
+    }
+    if (strcmp(key, "rope_parameters") == 0)
+        PQ_TRY(refuse_if_given(top, "rope_scaling", err));
+    if (rope->theta == 0 && family->early)
+        rope->theta = 10000;
+    return rope->theta != 0
+               ? PQ_OK
+               : pq_fail(err, PQ_EFORMAT, "%s: key \"rope_theta\" is missing", top->file);
+}
+
 /* ---- config.json ----------------------------------------------------------------------------- */
 
 /* head_dim, and that heads of this size and number fit together. */
-static enum pq_status read_heads(const struct pq_json *top, struct pq_config *c,
-                                 struct pq_err *err) {
+static enum pq_status read_heads(const struct pq_json *top, const struct family *family,
+                                 struct pq_config *c, struct pq_err *err) {
     PQ_TRY(pq_json_int(top, "num_attention_heads", 1, PQ_MAX_INPUTS, &c->heads, err));
-    PQ_TRY(pq_json_int(top, "num_key_value_heads", 1, c->heads, &c->kv_heads, err));
+    c->kv_heads = c->heads;
+    if (!family->early || pq_json_find(top, "num_key_value_heads"))
+        PQ_TRY(pq_json_int(top, "num_key_value_heads", 1, c->heads, &c->kv_heads, err));
     if (c->heads % c->kv_heads != 0)
         return pq_fail(err, PQ_EFORMAT,
                        "%s: key \"num_key_value_heads\" is %d, which does not divide the %d heads",
                        top->file, c->kv_heads, c->heads);
-    bool given = pq_json_find(top, "head_dim");
-    PQ_TRY(
-        pq_json_int_or(top, "head_dim", 2, PQ_MAX_INPUTS, c->hidden / c->heads, &c->head_dim, err));
+    bool given = family->head_dim || pq_json_find(top, "head_dim");
+    int usual = family->head_dim ? family->head_dim : c->hidden / c->heads;
+    PQ_TRY(pq_json_int_or(top, "head_dim", 2, PQ_MAX_INPUTS, usual, &c->head_dim, err));
     if (!given && c->hidden % c->heads != 0)
         return pq_fail(err, PQ_EFORMAT,
                        "%s: key \"num_attention_heads\" is %d, which does not divide hidden_size "
@@ -208,6 +349,36 @@ static enum pq_status read_heads(const struct pq_json *top, struct pq_config *c,
     return PQ_OK;
 }
 
+static enum pq_status add_eos(const struct pq_json *at, const json_t *id, struct pq_config *c,
+                              struct pq_err *err) {
+    json_int_t n = json_integer_value(id);
+    if (!json_is_integer(id) || n < 0 || n >= c->vocab)
+        return pq_fail(err, PQ_EFORMAT,
+                       "%s: key \"%seos_token_id\" is %s, not an integer from 0 to %d or a list of "
+                       "them",
+                       at->file, at->path, pq_json_show(pq_json_find(at, "eos_token_id")).text,
+                       c->vocab - 1);
+    for (int i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == n)
+            return PQ_OK;
+    if (c->n_eos == PQ_MAX_EOS)
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: key \"%seos_token_id\" is %s, which makes more than %d ids", at->file,
+                       at->path, pq_json_show(pq_json_find(at, "eos_token_id")).text, PQ_MAX_EOS);
+    c->eos[c->n_eos++] = (int)n;
+    return PQ_OK;
+}
+
+/* The ids that end a reply, one or a list, added to those that are there. */
+static enum pq_status read_eos(const struct pq_json *at, struct pq_config *c, struct pq_err *err) {
+    const json_t *value = pq_json_find(at, "eos_token_id");
+    if (value && !json_is_array(value))
+        return add_eos(at, value, c, err);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        PQ_TRY(add_eos(at, json_array_get(value, i), c, err));
+    return PQ_OK;
+}
+
 static enum pq_status read_config(const struct pq_json *top, struct pq_config *c,
                                   struct pq_err *err) {
     const struct family *family = NULL;
@@ -217,25 +388,27 @@ static enum pq_status read_config(const struct pq_json *top, struct pq_config *c
     PQ_TRY(pq_json_int(top, "hidden_size", 1, PQ_MAX_INPUTS, &c->hidden, err));
     PQ_TRY(pq_json_int(top, "intermediate_size", 1, PQ_MAX_INPUTS, &c->ffn, err));
     PQ_TRY(pq_json_int(top, "num_hidden_layers", 1, 1024, &c->layers, err));
-    PQ_TRY(read_heads(top, c, err));
+    PQ_TRY(read_heads(top, family, c, err));
     /* FP32 holds every position up to 2^24 exactly. */
     PQ_TRY(pq_json_int(top, "max_position_embeddings", 1, 1 << 24, &c->max_positions, err));
-    PQ_TRY(pq_json_float(top, "rope_theta", FLT_MIN, FLT_MAX, &c->rope.theta, err));
+    PQ_TRY(read_rope(top, family, &c->rope, err));
     PQ_TRY(pq_json_float(top, "rms_norm_eps", FLT_MIN, 1, &c->norm_eps, err));
     PQ_TRY(pq_json_bool_or(top, "tie_word_embeddings", false, &c->tied, err));
-    PQ_TRY(pq_json_bool_or(top, family->bias_key, family->bias, &c->qkv_bias, err));
-    c->o_bias = c->qkv_bias;
+    c->qkv_bias = family->bias;
+    if (family->bias_key)
+        PQ_TRY(pq_json_bool_or(top, family->bias_key, family->bias, &c->qkv_bias, err));
+    c->o_bias = c->qkv_bias && family->o_bias;
+    c->qk_norm = family->qk_norm;
     PQ_TRY(pq_json_int_or(top, "bos_token_id", 0, c->vocab - 1, -1, &c->bos, err));
-    PQ_TRY(pq_json_int_or(top, "eos_token_id", 0, c->vocab - 1, -1, &c->eos[0], err));
-    c->n_eos = c->eos[0] >= 0;
-    PQ_TRY(pq_json_int_or(top, "pad_token_id", 0, c->vocab - 1, -1, &c->pad, err));
+    PQ_TRY(pq_json_int_or(top, "pad_token_id", -1, c->vocab - 1, -1, &c->pad, err));
+    PQ_TRY(read_eos(top, c, err));
     const char *activation;
     PQ_TRY(pq_json_string_or(top, "hidden_act", "silu", &activation, err));
     if (strcmp(activation, "silu") != 0)
         return refuse(top, "hidden_act", pq_json_find(top, "hidden_act"), err);
     /* Huawei's model card: openPangu-Embedded-1B answers without thinking.  Its config has no key
      * for that, so its shape stands for it. */
-    c->thinks = !(c->hidden == 1536 && c->layers == 26);
+    c->thinks = !(family->small_is_1b && c->hidden == 1536 && c->layers == 26);
     return read_quantization(top, c, err);
 }
 
@@ -264,17 +437,22 @@ static enum pq_status read_generation(const struct pq_json *top, struct pq_gener
                             err);
 }
 
-enum pq_status pq_generation_load(struct pq_generation_config *out, const char *path,
-                                  struct pq_err *err) {
+enum pq_status pq_generation_load(struct pq_generation_config *out, struct pq_config *config,
+                                  const char *path, struct pq_err *err) {
     bool absent = access(path, F_OK) != 0 && errno == ENOENT;
     json_t *root = absent ? json_object() : NULL;
     if (!absent)
         PQ_TRY(pq_json_load(&root, path, err));
     struct pq_json top = pq_json_root(root, path);
     struct pq_generation_config generation = {0};
+    struct pq_config more = *config;
     enum pq_status status = read_generation(&top, &generation, err);
-    json_decref(root);
     if (status == PQ_OK)
+        status = read_eos(&top, &more, err);
+    json_decref(root);
+    if (status == PQ_OK) {
         *out = generation;
+        *config = more;
+    }
     return status;
 }

@@ -12,8 +12,9 @@
  * Errors: PQ_EIO, PQ_ENOMEM, PQ_EFORMAT, and PQ_EUNSUPPORTED for another model, naming the key. */
 enum pq_status pq_config_load(struct pq_config *out, const char *path, struct pq_err *err);
 
-/* Read the generation_config.json at path; a file that does not exist gives the defaults. */
-enum pq_status pq_generation_load(struct pq_generation_config *out, const char *path,
-                                  struct pq_err *err);
+/* Read the generation_config.json at path; a file that does not exist gives the defaults.  Its
+ * eos_token_id are added to config's. */
+enum pq_status pq_generation_load(struct pq_generation_config *out, struct pq_config *config,
+                                  const char *path, struct pq_err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* forward.c - the transformer, read top to bottom.
  *
- * openPangu-Embedded is Llama with biases on q, k, v and o:
- *   x += o(attention(rope(q(n1)), rope(k(n1)), v(n1))),  n1 = rmsnorm(x)
- *   x += down(silu(gate(n2)) * up(n2)),                  n2 = rmsnorm(x)
+ * Every family is Llama with more or fewer biases and, in Qwen3, a norm over each head of q and k:
+ *   x += o(attention(rope(norm(q(n1))), rope(norm(k(n1))), v(n1))),  n1 = rmsnorm(x)
+ *   x += down(silu(gate(n2)) * up(n2)),                              n2 = rmsnorm(x)
  * The residual stream x is FP32; a linear's input is rounded once, to what its weights meet. */
 #include "model/context.h"
 
@@ -104,6 +104,9 @@ static void attention_block(struct pass *p, int index, int n_chunks) {
                              .n = n_chunks,
                              .layer = index,
                              .heads = p->model->config.heads,
+                             .q_norm = layer->q_norm,
+                             .k_norm = layer->k_norm,
+                             .norm_eps = p->model->config.norm_eps,
                              .cos = s->cos,
                              .sin = s->sin,
                              .q = s->q,
@@ -129,8 +132,8 @@ static void mlp_block(struct pass *p, int index) {
     linears(p, p->m, &down, 1);
 }
 
-/* The token's embedding, and the cosines and sines of its position's angles
- * position * theta^(-2i/d), in FP32 as the published code computes them. */
+/* The token's embedding, and the cosines and sines of its position's angles, in FP32 as the
+ * published code computes them. */
 static void embed_task(void *arg, int r, int thread) {
     (void)thread;
     const struct pass *p = arg;
@@ -138,8 +141,7 @@ static void embed_task(void *arg, int r, int thread) {
     pq_model_embed(p->model, p->s->tokens[r], p->s->x + (size_t)r * (size_t)c->hidden);
     int half = c->head_dim / 2;
     for (int i = 0; i < half; i++) {
-        float inverse = 1.0f / powf(c->rope.theta, (float)(2 * i) / (float)c->head_dim);
-        float angle = (float)p->s->positions[r] * inverse;
+        float angle = (float)p->s->positions[r] * p->model->frequencies[i];
         p->s->cos[(size_t)r * (size_t)half + (size_t)i] = cosf(angle);
         p->s->sin[(size_t)r * (size_t)half + (size_t)i] = sinf(angle);
     }

@@ -8,6 +8,7 @@
 
 struct pq_layer {
     float *attention_norm, *mlp_norm; /* [hidden] */
+    float *q_norm, *k_norm;           /* [head_dim]; NULL where the family has none */
     struct pq_linear q, k, v, o, gate, up, down;
 };
 
@@ -19,6 +20,7 @@ struct pq_model {
     const struct pq_tensor *embedding, *embedding_scale; /* scale: NULL where FP */
     struct pq_layer *layers;                             /* [config.layers] */
     float *norm;                                         /* [hidden], the last one */
+    float *frequencies;                                  /* [head_dim / 2], see rope.h */
     struct pq_linear head;
     struct pq_arena arena; /* all of the above */
 };

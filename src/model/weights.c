@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "cpu/pack.h"
+#include "model/rope.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,11 @@ static enum pq_status load_layer(struct loader *l, int index) {
     layer->attention_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
     snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm", index);
     layer->mlp_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
+    if (c->qk_norm) {
+        snprintf(name, sizeof name, "model.layers.%d.self_attn", index);
+        layer->q_norm = load_vector(l, find(l, name, ".q_norm.weight"), c->head_dim, c->head_dim);
+        layer->k_norm = load_vector(l, find(l, name, ".k_norm.weight"), c->head_dim, c->head_dim);
+    }
     return PQ_OK;
 }
 
@@ -166,6 +172,9 @@ static enum pq_status walk(struct loader *l) {
     for (int i = 0; i < c->layers; i++)
         PQ_TRY(load_layer(l, i));
     m->norm = load_vector(l, find(l, "model.norm", ".weight"), c->hidden, c->hidden);
+    m->frequencies = take(l, (size_t)(c->head_dim / 2) * sizeof *m->frequencies);
+    if (m->frequencies)
+        pq_rope_frequencies(&c->rope, c->head_dim, m->frequencies);
     return load_linear(l, &m->head, c->tied ? "model.embed_tokens" : "lm_head", c->vocab,
                        c->hidden);
 }

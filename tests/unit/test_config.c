@@ -190,8 +190,14 @@ static void test_optional_keys(void) {
     CHECK(c.bos == -1);
     CHECK_OK(load(&c, MINI, "eos_token_id", NULL, &err));
     CHECK(c.n_eos == 0);
+    CHECK_OK(load(&c, MINI, "eos_token_id", "[13, 7, 13]", &err));
+    CHECK(c.n_eos == 2 && c.eos[0] == 13 && c.eos[1] == 7);
+    CHECK_OK(load(&c, MINI, "eos_token_id", "[]", &err));
+    CHECK(c.n_eos == 0);
     CHECK_OK(load(&c, MINI, "pad_token_id", "1412", &err));
     CHECK(c.pad == 1412);
+    CHECK_OK(load(&c, MINI, "pad_token_id", "-1", &err));
+    CHECK(c.pad == -1);
     CHECK_OK(load(&c, MINI, "rope_theta", "10000", &err));
     CHECK_OK(load(&c, MINI, "sliding_window", "null", &err));
     CHECK_OK(load(&c, MINI, "rope_scaling", "null", &err));
@@ -230,7 +236,10 @@ static void test_refused_values(void) {
         {"bias", "\"yes\"", "is \"yes\""},
         {"bos_token_id", "1413", "from 0 to 1412"},
         {"eos_token_id", "-1", "is -1"},
-        {"eos_token_id", "[13]", "is [13]"},
+        {"eos_token_id", "[13, 1413]", "is [13,1413], not an integer from 0 to 1412 or a list"},
+        {"eos_token_id", "[[13]]", "is [[13]]"},
+        {"eos_token_id", "{}", "is {}"},
+        {"eos_token_id", "1.5", "is 1.5"},
         {"pad_token_id", "1413", "is 1413"},
         {"hidden_act", "3", "not a string"},
         {"model_type", "7", "not a string"},
@@ -286,10 +295,198 @@ static void test_foreign(void) {
         {"rotary_percent", "0.5", "is 0.5"},
         {"layer_types", "[\"full_attention\"]", "is [\"full_attention\"]"},
         {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", "\"linear\""},
+        {"rope_parameters", "{\"rope_type\": \"default\"}", "\"default\""},
+        {"eos_token_id", "[0, 1, 2, 3, 4, 5, 6, 7, 8]", "more than 8 ids"},
         {"head_dim", "65536", "is 65536"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK(refuses(MINI, bad[i].key, bad[i].value, PQ_EUNSUPPORTED, bad[i].words));
+}
+
+/* ---- The other families ---------------------------------------------------------------------- */
+
+/* Llama-3.1-8B-Instruct's own config. */
+static const char llama[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"attention_bias\": false,"
+    "\"attention_dropout\": 0.0, \"bos_token_id\": 128000,"
+    "\"eos_token_id\": [128001, 128008, 128009], \"hidden_act\": \"silu\", \"hidden_size\": 4096,"
+    "\"initializer_range\": 0.02, \"intermediate_size\": 14336,"
+    "\"max_position_embeddings\": 131072, \"mlp_bias\": false, \"model_type\": \"llama\","
+    "\"num_attention_heads\": 32, \"num_hidden_layers\": 32, \"num_key_value_heads\": 8,"
+    "\"pretraining_tp\": 1, \"rms_norm_eps\": 1e-05, \"rope_scaling\": {\"factor\": 8.0,"
+    "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0,"
+    "\"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"},"
+    "\"rope_theta\": 500000.0, \"tie_word_embeddings\": false, \"torch_dtype\": \"bfloat16\","
+    "\"transformers_version\": \"4.42.3\", \"use_cache\": true, \"vocab_size\": 128256}";
+
+/* Qwen2.5-1.5B-Instruct's. */
+static const char qwen2[] =
+    "{\"architectures\": [\"Qwen2ForCausalLM\"], \"attention_dropout\": 0.0,"
+    "\"bos_token_id\": 151643, \"eos_token_id\": 151645, \"hidden_act\": \"silu\","
+    "\"hidden_size\": 1536, \"initializer_range\": 0.02, \"intermediate_size\": 8960,"
+    "\"max_position_embeddings\": 32768, \"max_window_layers\": 21, \"model_type\": \"qwen2\","
+    "\"num_attention_heads\": 12, \"num_hidden_layers\": 28, \"num_key_value_heads\": 2,"
+    "\"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000.0, \"sliding_window\": 32768,"
+    "\"tie_word_embeddings\": true, \"torch_dtype\": \"bfloat16\","
+    "\"use_sliding_window\": false, \"vocab_size\": 151936}";
+
+/* Qwen3-0.6B's, with what transformers 5 adds and moves. */
+static const char qwen3[] =
+    "{\"architectures\": [\"Qwen3ForCausalLM\"], \"attention_bias\": false,"
+    "\"attention_dropout\": 0.0, \"bos_token_id\": 151643, \"dtype\": \"bfloat16\","
+    "\"eos_token_id\": 151645, \"head_dim\": 128, \"hidden_act\": \"silu\", \"hidden_size\": 1024,"
+    "\"intermediate_size\": 3072, \"layer_types\": [\"full_attention\", \"full_attention\"],"
+    "\"max_position_embeddings\": 40960, \"max_window_layers\": 28, \"model_type\": \"qwen3\","
+    "\"num_attention_heads\": 16, \"num_hidden_layers\": 28, \"num_key_value_heads\": 8,"
+    "\"pad_token_id\": null, \"rms_norm_eps\": 1e-06, \"rope_parameters\": {"
+    "\"rope_theta\": 1000000, \"rope_type\": \"default\"}, \"sliding_window\": null,"
+    "\"tie_word_embeddings\": true, \"use_sliding_window\": false, \"vocab_size\": 151936}";
+
+/* The path of a config as a base to change; valid until the fourth call after this one. */
+static const char *base_of(const char *text) {
+    return scratch_text(text == llama   ? "llama.json"
+                        : text == qwen2 ? "qwen2.json"
+                                        : "qwen3.json",
+                        text);
+}
+
+static void test_llama(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(pq_config_load(&c, base_of(llama), &err));
+    CHECK(strcmp(c.family, "llama") == 0 && c.head_dim == 128 && c.kv_heads == 8 && !c.tied);
+    CHECK(!c.qkv_bias && !c.o_bias && !c.qk_norm && c.thinks);
+    CHECK(c.n_eos == 3 && c.eos[0] == 128001 && c.eos[2] == 128009 && c.pad == -1);
+    CHECK(c.rope.scaling == PQ_ROPE_LLAMA3 && c.rope.theta == 5e5f && c.rope.factor == 8);
+    CHECK(c.rope.low_freq_factor == 1 && c.rope.high_freq_factor == 4);
+    CHECK(c.rope.original_positions == 8192);
+    CHECK_OK(load(&c, base_of(llama), "attention_bias", "true", &err));
+    CHECK(c.qkv_bias && c.o_bias);
+    /* As the first Llamas: */
+    CHECK_OK(load(&c, base_of(llama), "num_key_value_heads", NULL, &err));
+    CHECK(c.kv_heads == 32);
+    CHECK_OK(load(&c, base_of(llama), "rope_theta", NULL, &err));
+    CHECK(c.rope.theta == 10000);
+    CHECK_OK(load(&c, base_of(llama), "rope_interleaved", "false", &err));
+}
+
+static void test_qwen2(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(pq_config_load(&c, base_of(qwen2), &err));
+    CHECK(strcmp(c.family, "qwen2") == 0 && c.head_dim == 128 && c.tied && c.thinks);
+    CHECK(c.qkv_bias && !c.o_bias && !c.qk_norm);
+    CHECK(c.rope.scaling == PQ_ROPE_PLAIN && c.rope.theta == 1e6f);
+    CHECK_OK(load(&c, base_of(qwen2), "use_sliding_window", NULL, &err));
+    /* The 1B's shape means something in its own family only. */
+    CHECK_OK(load(&c, base_of(qwen2), "num_hidden_layers", "26", &err));
+    CHECK(c.thinks);
+}
+
+static void test_qwen3(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(pq_config_load(&c, base_of(qwen3), &err));
+    CHECK(strcmp(c.family, "qwen3") == 0 && c.head_dim == 128 && c.heads == 16 && c.tied);
+    CHECK(!c.qkv_bias && !c.o_bias && c.qk_norm);
+    CHECK(c.rope.scaling == PQ_ROPE_PLAIN && c.rope.theta == 1e6f);
+    CHECK_OK(load(&c, base_of(qwen3), "attention_bias", "true", &err));
+    CHECK(c.qkv_bias && c.o_bias);
+    CHECK_OK(load(&c, base_of(qwen3), "head_dim", NULL, &err));
+    CHECK(c.head_dim == 128);
+    CHECK_OK(load(&c, base_of(qwen3), "rope_theta", "1e6", &err));
+    CHECK_OK(load(&c, base_of(qwen3), "rope_parameters.type", "\"default\"", &err));
+}
+
+#define SCALING "rope_scaling."
+#define PARAMETERS "rope_parameters."
+
+static void test_rope(void) {
+    struct pq_err err;
+    struct pq_config c;
+    CHECK_OK(load(&c, base_of(qwen2), "rope_scaling", "{\"type\": \"default\"}", &err));
+    CHECK(c.rope.scaling == PQ_ROPE_PLAIN);
+    CHECK_OK(
+        load(&c, base_of(qwen2), "rope_scaling", "{\"type\": \"linear\", \"factor\": 4}", &err));
+    CHECK(c.rope.scaling == PQ_ROPE_LINEAR && c.rope.factor == 4 && c.rope.theta == 1e6f);
+    CHECK_OK(load(&c, base_of(qwen2), "rope_scaling",
+                  "{\"type\": \"linear\", \"rope_type\": \"linear\", \"factor\": 2.5}", &err));
+    CHECK(c.rope.scaling == PQ_ROPE_LINEAR && c.rope.factor == 2.5f);
+    CHECK_OK(load(&c, base_of(llama), SCALING "partial_rotary_factor", "1.0", &err));
+    static const struct {
+        const char *text, *key, *value;
+        enum pq_status status;
+        const char *words;
+    } bad[] = {
+        {llama, SCALING "rope_type", "\"yarn\"", PQ_EUNSUPPORTED, "is \"yarn\""},
+        {llama, SCALING "rope_type", "\"dynamic\"", PQ_EUNSUPPORTED, "is \"dynamic\""},
+        {llama, SCALING "rope_type", "\"longrope\"", PQ_EUNSUPPORTED, "is \"longrope\""},
+        {qwen2, "rope_scaling", "{\"type\": \"yarn\", \"factor\": 4.0}", PQ_EUNSUPPORTED,
+         "rope_scaling.type\" is \"yarn\""},
+        {qwen3, PARAMETERS "rope_type", "\"yarn\"", PQ_EUNSUPPORTED, "is \"yarn\""},
+        {llama, SCALING "rope_type", "3", PQ_EFORMAT, "is 3, not a string"},
+        {llama, SCALING "rope_type", NULL, PQ_EFORMAT, "rope_scaling.type\" is missing"},
+        {llama, SCALING "type", "\"linear\"", PQ_EUNSUPPORTED, "type\" is \"linear\""},
+        {llama, SCALING "beta_fast", "32", PQ_EUNSUPPORTED, "is 32"},
+        {llama, SCALING "partial_rotary_factor", "0.5", PQ_EUNSUPPORTED, "is 0.5"},
+        {llama, SCALING "factor", NULL, PQ_EFORMAT, "factor\" is missing"},
+        {llama, SCALING "factor", "0.5", PQ_EFORMAT, "is 0.5, not a number from 1"},
+        {llama, SCALING "factor", "1e9", PQ_EFORMAT, "not a number from 1"},
+        {llama, SCALING "factor", "\"8\"", PQ_EFORMAT, "is \"8\""},
+        {llama, SCALING "low_freq_factor", NULL, PQ_EFORMAT, "low_freq_factor\" is missing"},
+        {llama, SCALING "low_freq_factor", "0", PQ_EFORMAT, "is 0"},
+        {llama, SCALING "high_freq_factor", NULL, PQ_EFORMAT, "high_freq_factor\" is missing"},
+        {llama, SCALING "high_freq_factor", "1.0", PQ_EFORMAT, "is 1, not above low_freq_factor"},
+        {llama, SCALING "original_max_position_embeddings", NULL, PQ_EFORMAT, "is missing"},
+        {llama, SCALING "original_max_position_embeddings", "0", PQ_EFORMAT, "is 0"},
+        {llama, SCALING "original_max_position_embeddings", "8192.0", PQ_EFORMAT, "is 8192.0"},
+        {llama, SCALING "rope_theta", "10000", PQ_EFORMAT,
+         "is 10000, but \"rope_theta\" is 500000"},
+        {llama, "rope_scaling", "[]", PQ_EFORMAT, "not an object"},
+        {qwen3, "rope_scaling", "{\"type\": \"default\"}", PQ_EUNSUPPORTED, "is {"},
+        {qwen3, "rope_theta", "5000", PQ_EFORMAT, "rope_parameters.rope_theta\" is 1e+06"},
+        {qwen3, PARAMETERS "rope_theta", "0", PQ_EFORMAT, "is 0"},
+        {qwen3, PARAMETERS "rope_theta", NULL, PQ_EFORMAT, "\"rope_theta\" is missing"},
+        {qwen3, "rope_parameters", "{\"full_attention\": {\"rope_type\": \"default\"}}", PQ_EFORMAT,
+         "rope_parameters.type\" is missing"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(refuses(base_of(bad[i].text), bad[i].key, bad[i].value, bad[i].status, bad[i].words));
+}
+
+static void test_families_refuse(void) {
+    static const struct {
+        const char *text, *key, *value, *words;
+    } bad[] = {
+        {llama, "model_type", "\"mistral\"", "is \"mistral\""},
+        {llama, "model_type", "\"qwen3_moe\"", "is \"qwen3_moe\""},
+        {llama, "architectures", "[\"LlamaForSequenceClassification\"]", "SequenceClass"},
+        {llama, "hidden_act", "\"gelu_pytorch_tanh\"", "gelu_pytorch_tanh"},
+        {llama, "mlp_bias", "true", "is true"},
+        {llama, "sliding_window", "4096", "is 4096"},
+        {llama, "layer_types", "[\"full_attention\"]", "full_attention"},
+        {llama, "partial_rotary_factor", "0.5", "is 0.5"},
+        {llama, "rope_interleaved", "true", "is true"},
+        {llama, "param_sink_number", "128", "is 128"},
+        {qwen2, "use_sliding_window", "true", "is true"},
+        {qwen2, "layer_types", "[\"full_attention\", \"sliding_attention\"]", "sliding_attention"},
+        {qwen2, "use_mrope", "true", "is true"},
+        {qwen2, "qk_rope_dim", "64", "is 64"},
+        {qwen3, "use_sliding_window", "true", "is true"},
+        {qwen3, "layer_types", "\"full_attention\"", "is \"full_attention\""},
+        {qwen3, "layer_types", "[7]", "is [7]"},
+        {qwen3, "rotary_percent", "0.25", "is 0.25"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK(
+            refuses(base_of(bad[i].text), bad[i].key, bad[i].value, PQ_EUNSUPPORTED, bad[i].words));
+    struct pq_err err;
+    struct pq_config c;
+    CHECK(load(&c, base_of(llama), "model_type", "\"qwen2\"", &err) == PQ_EUNSUPPORTED);
+    CHECK(strstr(err.text, "key \"architectures\" is [\"LlamaForCausalLM\"]"));
+    CHECK(refuses(base_of(qwen2), "num_key_value_heads", NULL, PQ_EFORMAT, "is missing"));
+    CHECK(refuses(base_of(qwen2), "rope_theta", NULL, PQ_EFORMAT, "is missing"));
+    CHECK(refuses(base_of(llama), "attention_bias", "1", PQ_EFORMAT, "not true or false"));
 }
 
 /* ---- quantization_config --------------------------------------------------------------------- */
@@ -400,19 +597,21 @@ static void test_compressed_tensors(void) {
 static void test_generation(void) {
     struct pq_err err;
     struct pq_generation_config g;
-    CHECK_OK(pq_generation_load(&g, "models/pangu-mini/generation_config.json", &err));
+    struct pq_config c = {.vocab = 100, .eos = {2, 3}, .n_eos = 2};
+    CHECK_OK(pq_generation_load(&g, &c, "models/pangu-mini/generation_config.json", &err));
     CHECK(!g.do_sample && g.temperature == 1 && g.top_k == 0 && g.top_p == 0.8f);
     CHECK(g.repetition_penalty == 1);
-    CHECK_OK(pq_generation_load(&g, scratch_path("absent.json"), &err));
+    CHECK_OK(pq_generation_load(&g, &c, scratch_path("absent.json"), &err));
     CHECK(!g.do_sample && g.temperature == 1 && g.top_k == 50 && g.top_p == 1);
     CHECK(g.repetition_penalty == 1);
     CHECK_OK(pq_generation_load(
-        &g,
+        &g, &c,
         scratch_text("g.json", "{\"do_sample\": true, \"temperature\": 0.6, \"top_k\": 20,"
                                "\"repetition_penalty\": 1.05, \"eos_token_id\": [1, 2]}"),
         &err));
     CHECK(g.do_sample && g.temperature == 0.6f && g.top_k == 20 && g.top_p == 1);
     CHECK(g.repetition_penalty == 1.05f);
+    CHECK(c.n_eos == 4 && c.eos[0] == 2 && c.eos[2] == 13 && c.eos[3] == 1);
     static const struct {
         const char *text, *words;
     } bad[] = {
@@ -424,14 +623,17 @@ static void test_generation(void) {
         {"{\"top_k\": 1.5}", "\"top_k\" is 1.5"},
         {"{\"do_sample\": 1}", "\"do_sample\" is 1"},
         {"{\"repetition_penalty\": 0}", "\"repetition_penalty\" is 0"},
+        {"{\"eos_token_id\": 100}", "\"eos_token_id\" is 100, not an integer from 0 to 99"},
+        {"{\"eos_token_id\": [4, \"5\"]}", "\"eos_token_id\" is [4,\"5\"]"},
         {"{", "line 1"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         g.top_k = -7;
-        CHECK(pq_generation_load(&g, scratch_text("g.json", bad[i].text), &err) == PQ_EFORMAT);
+        CHECK(pq_generation_load(&g, &c, scratch_text("g.json", bad[i].text), &err) == PQ_EFORMAT);
         CHECK(g.top_k == -7 && strstr(err.text, "g.json") && strstr(err.text, bad[i].words));
+        CHECK(c.n_eos == 4);
     }
-    CHECK(pq_generation_load(&g, scratch_dir, &err) == PQ_EIO);
+    CHECK(pq_generation_load(&g, &c, scratch_dir, &err) == PQ_EIO);
 }
 
 int main(void) {
@@ -445,6 +647,11 @@ int main(void) {
     RUN(test_refused_values);
     RUN(test_head_dim_default);
     RUN(test_foreign);
+    RUN(test_llama);
+    RUN(test_qwen2);
+    RUN(test_qwen3);
+    RUN(test_rope);
+    RUN(test_families_refuse);
     RUN(test_panq_quantization);
     RUN(test_compressed_tensors);
     RUN(test_generation);
