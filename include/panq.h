@@ -138,6 +138,12 @@ const struct pq_generation_config *pq_checkpoint_generation(const struct pq_chec
 /* The tensors the model uses, in file order; n receives their number. */
 const struct pq_tensor_info *pq_checkpoint_tensors(const struct pq_checkpoint *ckpt, int *n);
 
+/* Write tensors [n] into a new safetensors file, which takes the place of one at path: data[i] is
+ * row-major, of infos[i].name, dtype ("F32", "I32", ...), rank and shape; file and bytes are not
+ * looked at.  The file appears whole or not at all. */
+enum pq_status pq_tensors_save(const char *path, const struct pq_tensor_info *infos,
+                               const void *const *data, int n, struct pq_err *err);
+
 /* ---- Text ------------------------------------------------------------------------------------ */
 
 struct pq_tokenizer;

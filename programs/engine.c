@@ -26,7 +26,7 @@ enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
     enum pq_status status = parse_isa(options->isa, &model.isa, err);
     if (status == PQ_OK)
         status = pq_checkpoint_open(&engine.ckpt, dir, err);
-    if (status == PQ_OK)
+    if (status == PQ_OK && !options->without_text)
         status = pq_tokenizer_open(&engine.tok, dir, err);
     if (status == PQ_OK)
         status = pq_model_open(&engine.model, engine.ckpt, &model, pool, err);

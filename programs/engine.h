@@ -6,9 +6,10 @@
 #include "panq.h"
 
 struct pq_engine_options {
-    int threads;     /* 0 = one per processor */
-    const char *isa; /* NULL = the best */
-    int precision;   /* enum pq_precision */
+    int threads;       /* 0 = one per processor */
+    const char *isa;   /* NULL = the best */
+    int precision;     /* enum pq_precision */
+    bool without_text; /* no tokenizer is wanted */
 };
 
 /* Rows of an option table, for `struct pq_engine_options member` in struct type. */
@@ -33,7 +34,7 @@ struct pq_engine_options {
 
 struct pq_engine {
     struct pq_checkpoint *ckpt; /* owned, as the others are */
-    struct pq_tokenizer *tok;
+    struct pq_tokenizer *tok;   /* NULL: without_text */
     struct pq_model *model;
     const struct pq_config *config; /* borrowed from ckpt */
     double load_s;
