@@ -55,7 +55,8 @@ static void count_linear(struct pq_tally *tally, const struct pq_tensor_info *in
             continue;
         tally->linear_bytes += info->bytes;
         if (i < 2 && info->rank == 2)
-            tally->linear_weights += (double)info->shape[0] * (double)info->shape[1] * (i + 1);
+            tally->linear_weights += i == 1 ? 2.0 * (double)info->bytes
+                                            : (double)info->shape[0] * (double)info->shape[1];
     }
 }
 

@@ -269,9 +269,35 @@ static enum pq_status need_scale(struct pq_checkpoint *ckpt, const char *name, u
     return need(ckpt, name, "weight_scale", dtypes, rank, n, 1, err);
 }
 
+/* A 4-bit linear in compressed-tensors' form: 8 codes an int32, whole groups, and a scale for each.
+ * weight_shape says again what config.json means, or is damaged. */
+static enum pq_status need_packed(struct pq_checkpoint *ckpt, const char *name, int64_t n,
+                                  int64_t k, int64_t group, struct pq_err *err) {
+    if (k % 8 != 0 || k % group != 0)
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: tensor %s.weight_packed has %lld inputs, which are not whole groups of "
+                       "%lld in int32 of 8",
+                       ckpt->dir, name, (long long)k, (long long)group);
+    PQ_TRY(need(ckpt, name, "weight_packed", 1 << PQ_I32, 2, n, k / 8, err));
+    PQ_TRY(need(ckpt, name, "weight_scale", FLOATS, 2, n, k / group, err));
+    PQ_TRY(need(ckpt, name, "weight_shape", 1 << PQ_I32, 1, 2, 0, err));
+    const struct pq_tensor *shape = find_of(ckpt, name, "weight_shape");
+    int32_t said[2];
+    memcpy(said, shape->data, sizeof said);
+    if (said[0] != n || said[1] != k)
+        return pq_fail(err, PQ_EFORMAT,
+                       "%s/%s: tensor %s says [%d, %d], but config.json means [%lld, %lld]",
+                       ckpt->dir, shape->info.file, shape->info.name, said[0], said[1],
+                       (long long)n, (long long)k);
+    return PQ_OK;
+}
+
 static enum pq_status need_w4(struct pq_checkpoint *ckpt, const char *name, int64_t n, int64_t k,
                               struct pq_err *err) {
     int64_t group = ckpt->config.group ? ckpt->config.group : k, groups = (k + group - 1) / group;
+    const struct pq_tensor *packed = find_of(ckpt, name, "weight_packed");
+    if (packed->dtype == PQ_I32)
+        return need_packed(ckpt, name, n, k, group, err);
     PQ_TRY(need(ckpt, name, "weight_packed", 1 << PQ_U8, 2, n, (k + 1) / 2, err));
     /* A single group needs no multipliers; a writer may have put them down all the same. */
     if (groups > 1 || (ckpt->config.group && find_of(ckpt, name, "weight_group")))

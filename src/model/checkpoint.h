@@ -9,6 +9,10 @@
  *                                                   low nibble; G = ceil(k/group); none when the
  *                                                   group size is the channel, optional when G = 1
  *          P.weight_scale   F32  [n, 1] or [n]
+ *          or, as compressed-tensors packs them, group dividing k and 8 dividing k:
+ *          P.weight_packed  I32  [n, k/8]          code + 8, input 0 in the lowest nibble
+ *          P.weight_scale   F32 | BF16 | F16  [n, G]  of each group; see packed.h
+ *          P.weight_shape   I32  [2]               n, k
  *   all    P.bias           BF16 | F16 | F32  [n], where the family has one
  * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
  * The embedding is FP, or W8 (rows are its outputs) when it is also the head.

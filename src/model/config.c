@@ -136,11 +136,11 @@ static const struct rule panq_rules[] = {
     {"version", "1", true},
     {"group_size", NULL, true},
 };
-/* The layout that compressed-tensors calls int-quantized.  Which linears it holds is told by
- * their tensors, so targets and ignore may say anything. */
+/* The layouts that compressed-tensors calls int-quantized, of 8 bits, and pack-quantized, of 4.
+ * Which linears they hold is told by their tensors, so targets and ignore may say anything. */
 static const struct rule compressed_rules[] = {
     {"quant_method", NULL, true},
-    {"format", "\"int-quantized\"", true},
+    {"format", NULL, true},
     {"config_groups", NULL, true},
     {"ignore", NULL, false},
     {"version", NULL, false},
@@ -151,9 +151,14 @@ static const struct rule group_rules[] = {
     {"targets", NULL, true},
     {"weights", NULL, true},
     {"input_activations", NULL, true},
-    {"format", "\"int-quantized\"", false},
+    {"format", NULL, false},
 };
-static const struct rule weight_rules[] = {
+static const struct rule weight4_rules[] = {
+    {"num_bits", "4", true},          {"type", "\"int\"", false},  {"symmetric", "true", false},
+    {"strategy", NULL, true},         {"dynamic", "false", false}, {"observer", NULL, false},
+    {"observer_kwargs", NULL, false}, {"group_size", NULL, false},
+};
+static const struct rule weight8_rules[] = {
     {"num_bits", "8", true},           {"type", "\"int\"", false},  {"symmetric", "true", false},
     {"strategy", "\"channel\"", true}, {"dynamic", "false", false}, {"observer", NULL, false},
     {"observer_kwargs", NULL, false},
@@ -163,6 +168,8 @@ static const struct rule activation_rules[] = {
     {"strategy", "\"token\"", true},  {"dynamic", "true", true},  {"observer", NULL, false},
     {"observer_kwargs", NULL, false},
 };
+
+static const char PACKED[] = "\"pack-quantized\"";
 
 static bool is_nothing(const json_t *value) {
     return json_is_null(value) || (json_is_object(value) && json_object_size(value) == 0) ||
@@ -204,24 +211,62 @@ static enum pq_status read_panq(const struct pq_json *quantization, struct pq_co
     return PQ_OK;
 }
 
+/* The weights of a group of pack-quantized linears: one scale for 32 inputs or for the channel. */
+static enum pq_status read_packed(const struct pq_json *weights, int *group, struct pq_err *err) {
+    const char *strategy;
+    PQ_TRY(CHECK_RULES(weights, weight4_rules, err));
+    PQ_TRY(pq_json_string(weights, "strategy", &strategy, err));
+    *group = PQ_GROUP_CHANNEL;
+    if (strcmp(strategy, "channel") == 0)
+        return refuse_if_given(weights, "group_size", err);
+    if (strcmp(strategy, "group") != 0)
+        return refuse(weights, "strategy", pq_json_find(weights, "strategy"), err);
+    PQ_TRY(pq_json_int(weights, "group_size", 1, PQ_MAX_INPUTS, group, err));
+    return *group == 32 ? PQ_OK
+                        : refuse(weights, "group_size", pq_json_find(weights, "group_size"), err);
+}
+
+/* One of config_groups, which has the `format` of all. */
+static enum pq_status read_config_group(const struct pq_json *at, const json_t *format, int *group,
+                                        struct pq_err *err) {
+    struct pq_json part;
+    PQ_TRY(CHECK_RULES(at, group_rules, err));
+    const json_t *own = pq_json_find(at, "format");
+    if (own && !json_equal(own, format))
+        return refuse(at, "format", own, err);
+    PQ_TRY(pq_json_object(at, "weights", &part, err));
+    *group = PQ_GROUP_CHANNEL;
+    if (is_json(format, PACKED))
+        PQ_TRY(read_packed(&part, group, err));
+    else
+        PQ_TRY(CHECK_RULES(&part, weight8_rules, err));
+    PQ_TRY(pq_json_object(at, "input_activations", &part, err));
+    return CHECK_RULES(&part, activation_rules, err);
+}
+
 static enum pq_status read_compressed(const struct pq_json *quantization, struct pq_config *config,
                                       struct pq_err *err) {
-    struct pq_json groups, group, part;
+    struct pq_json groups, at;
     PQ_TRY(CHECK_RULES(quantization, compressed_rules, err));
+    const json_t *format = pq_json_find(quantization, "format");
+    bool packed = is_json(format, PACKED);
+    if (!packed && !is_json(format, "\"int-quantized\""))
+        return refuse(quantization, "format", format, err);
     PQ_TRY(pq_json_object(quantization, "config_groups", &groups, err));
     if (json_object_size(groups.object) == 0)
         return refuse(quantization, "config_groups", groups.object, err);
     const char *name;
     json_t *value;
+    int group = PQ_GROUP_CHANNEL, first = -1;
     json_object_foreach(groups.object, name, value) {
-        PQ_TRY(pq_json_object(&groups, name, &group, err));
-        PQ_TRY(CHECK_RULES(&group, group_rules, err));
-        PQ_TRY(pq_json_object(&group, "weights", &part, err));
-        PQ_TRY(CHECK_RULES(&part, weight_rules, err));
-        PQ_TRY(pq_json_object(&group, "input_activations", &part, err));
-        PQ_TRY(CHECK_RULES(&part, activation_rules, err));
+        PQ_TRY(pq_json_object(&groups, name, &at, err));
+        PQ_TRY(read_config_group(&at, format, &group, err));
+        if (first >= 0 && group != first)
+            return refuse(&groups, name, value, err);
+        first = group;
     }
-    config->scheme = PQ_SCHEME_W8A8;
+    config->scheme = packed ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8;
+    config->group = group;
     return PQ_OK;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/half.h"
 #include "cpu/pack.h"
+#include "model/packed.h"
 #include "model/rope.h"
 
 #include <stdio.h>
@@ -39,8 +40,10 @@ static void *take(struct loader *l, size_t bytes) {
 
 struct packing {
     const struct pq_linear *linear;
-    const struct pq_tensor *weight, *groups;
-    void **row; /* [threads], k floats each and half as many again */
+    const struct pq_tensor *weight;
+    const struct pq_tensor *groups; /* multipliers of 4-bit codes, or NULL */
+    const struct pq_tensor *scales; /* of groups, as compressed-tensors has them, or NULL */
+    void **row;                     /* [threads], k floats each and half as many again */
 };
 
 /* Row n of an FP tensor as the values of the linear's kind. */
@@ -57,11 +60,34 @@ static const void *fp_row(const struct packing *p, int n, float *temp) {
     return half;
 }
 
+/* Scale and multipliers of row n out of its groups' scales; a scale of 0: they do not come apart.
+ */
+static const uint8_t *split_row(const struct packing *p, int n, float *temp) {
+    size_t groups = (size_t)p->scales->info.shape[1];
+    uint8_t *multipliers = (uint8_t *)(temp + groups);
+    pq_tensor_to_f32(p->scales, (size_t)n * groups, groups, temp);
+    if (!pq_packed_split(temp, (int)groups, &p->linear->scale[n], multipliers)) {
+        p->linear->scale[n] = 0;
+        return NULL;
+    }
+    multipliers[groups] = 0;
+    for (size_t i = 0; i < (groups + 1) / 2; i++)
+        multipliers[i] = (uint8_t)(multipliers[2 * i] | multipliers[2 * i + 1] << 4);
+    return multipliers;
+}
+
+static const uint8_t *multipliers_of(const struct packing *p, int n, float *temp) {
+    if (p->scales)
+        return split_row(p, n, temp);
+    return p->groups
+               ? (const uint8_t *)p->groups->data + (size_t)n * (size_t)p->groups->info.shape[1]
+               : NULL;
+}
+
 static void pack_panel(void *arg, int panel, int thread) {
     const struct packing *p = arg;
     const struct pq_linear *w = p->linear;
     size_t k = (size_t)w->k, row_bytes = w->kind == PQ_KIND_I4 ? (k + 1) / 2 : k;
-    size_t group_bytes = p->groups ? (size_t)p->groups->info.shape[1] : 0;
     unsigned char *to = w->panel + (size_t)panel * w->panel_bytes;
     unsigned char *mults = w->mults + (size_t)panel * w->mult_bytes;
     for (int c = 0; c < PQ_NR; c++) {
@@ -73,31 +99,39 @@ static void pack_panel(void *arg, int panel, int thread) {
         else
             pq_pack_row(w, to, c, fp_row(p, n, p->row[thread]));
         if (w->kind == PQ_KIND_I4)
-            pq_pack_multipliers(
-                w, mults, c,
-                p->groups ? (const uint8_t *)p->groups->data + (size_t)n * group_bytes : NULL);
+            pq_pack_multipliers(w, mults, c, multipliers_of(p, n, p->row[thread]));
     }
 }
 
-static enum pq_status pack(struct loader *l, const struct pq_linear *linear,
-                           const struct pq_tensor *weight, const struct pq_tensor *groups) {
+/* Every row's scale is one, since those that came out of groups' scales came apart. */
+static enum pq_status check_scales(struct loader *l, const struct packing *p) {
+    for (int n = 0; p->scales && n < p->linear->n; n++)
+        if (p->linear->scale[n] == 0)
+            return pq_fail(l->err, PQ_EUNSUPPORTED,
+                           "%s/%s: tensor %s: the scales of row %d are not a number times 1 to 15, "
+                           "as panq's are",
+                           pq_checkpoint_dir(l->model->ckpt), p->scales->info.file,
+                           p->scales->info.name, n);
+    return PQ_OK;
+}
+
+static enum pq_status pack(struct loader *l, struct packing *p) {
     int threads = pq_pool_threads(l->pool);
-    size_t row = ((size_t)linear->k * 6 + 63) / 64 * 64;
-    struct packing p = {linear, weight, groups, NULL};
+    size_t row = ((size_t)p->linear->k * 6 + 63) / 64 * 64;
     unsigned char *memory = malloc(row * (size_t)threads);
-    p.row = malloc(sizeof *p.row * (size_t)threads);
-    if (memory && p.row) {
+    p->row = malloc(sizeof *p->row * (size_t)threads);
+    if (memory && p->row) {
         for (int t = 0; t < threads; t++)
-            p.row[t] = memory + row * (size_t)t;
-        pq_pool_run(l->pool, pq_linear_panels(linear), pack_panel, &p);
-        pq_map_forget(weight->map, weight->data, weight->info.bytes);
+            p->row[t] = memory + row * (size_t)t;
+        pq_pool_run(l->pool, pq_linear_panels(p->linear), pack_panel, p);
+        pq_map_forget(p->weight->map, p->weight->data, p->weight->info.bytes);
     }
-    bool failed = !memory || !p.row;
+    bool failed = !memory || !p->row;
     free(memory);
-    free(p.row);
+    free(p->row);
     return failed ? pq_fail(l->err, PQ_ENOMEM, "out of memory for packing rows of %d inputs",
-                            linear->k)
-                  : PQ_OK;
+                            p->linear->k)
+                  : check_scales(l, p);
 }
 
 /* ---- One linear, one vector ------------------------------------------------------------------ */
@@ -115,18 +149,23 @@ static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const c
     enum pq_kind kind = scheme == PQ_SCHEME_W4A8   ? PQ_KIND_I4
                         : scheme == PQ_SCHEME_W8A8 ? PQ_KIND_I8
                                                    : l->model->fp;
-    const struct pq_tensor *weight =
-        find(l, name, kind == PQ_KIND_I4 ? ".weight_packed" : ".weight");
-    const struct pq_tensor *groups = kind == PQ_KIND_I4 ? find(l, name, ".weight_group") : NULL;
-    pq_linear_shape(w, kind, n, k, groups ? l->model->config.group : PQ_GROUP_CHANNEL);
+    bool w4 = kind == PQ_KIND_I4;
+    struct packing p = {.linear = w,
+                        .weight = find(l, name, w4 ? ".weight_packed" : ".weight"),
+                        .groups = w4 ? find(l, name, ".weight_group") : NULL};
+    const struct pq_tensor *scales = find(l, name, ".weight_scale");
+    if (w4 && scales->info.rank == 2 && scales->info.shape[1] > 1)
+        p.scales = scales;
+    pq_linear_shape(w, kind, n, k,
+                    p.groups || p.scales ? l->model->config.group : PQ_GROUP_CHANNEL);
     size_t panels = (size_t)pq_linear_panels(w);
     int padded = (int)panels * PQ_NR;
     w->panel = take(l, panels * w->panel_bytes);
     w->mults = take(l, panels * w->mult_bytes);
     w->bias = load_vector(l, find(l, name, ".bias"), n, padded);
     if (scheme != PQ_SCHEME_FP)
-        w->scale = load_vector(l, find(l, name, ".weight_scale"), n, padded);
-    return l->packing ? pack(l, w, weight, groups) : PQ_OK;
+        w->scale = load_vector(l, p.scales ? NULL : scales, n, padded);
+    return l->packing ? pack(l, &p) : PQ_OK;
 }
 
 /* ---- The walk -------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #include "quant/linear.h"
 
 #include "base/threads.h"
+#include "model/packed.h"
 #include "quant/pack.h"
 #include "quant/rtn.h"
 
@@ -13,8 +14,10 @@ enum { BLOCK_WEIGHTS = 1 << 20 };
 
 /* Sizes of a row, in elements and in bytes as stored. */
 struct shape {
-    int n, k, groups; /* groups: 0 where no multipliers are stored */
-    size_t code_bytes, group_bytes;
+    int n, k, groups; /* groups: 0 where the channel has no multipliers */
+    size_t code_bytes;
+    size_t group_bytes; /* of multipliers, two a byte; 0 where they are in the scales */
+    size_t scales;      /* 1, or one for each group */
 };
 
 static struct shape shape_of(const struct pq_stored_linear *linear) {
@@ -24,13 +27,14 @@ static struct shape shape_of(const struct pq_stored_linear *linear) {
     if (w4 && linear->group != PQ_GROUP_CHANNEL)
         s.groups = (s.k - 1) / linear->group + 1;
     s.code_bytes = w4 ? ((size_t)s.k + 1) / 2 : (size_t)s.k;
-    s.group_bytes = ((size_t)s.groups + 1) / 2;
+    s.group_bytes = linear->packed ? 0 : ((size_t)s.groups + 1) / 2;
+    s.scales = linear->packed && s.groups ? (size_t)s.groups : 1;
     return s;
 }
 
 /* ---- Declaring ------------------------------------------------------------------------------- */
 
-/* P + suffix, where the linear's source is P.weight. */
+/* P + suffix [n, k], where the linear's source is P.weight; k = 0: [n]. */
 static enum pq_status declare(const struct pq_stored_linear *linear, struct pq_writer *writer,
                               const char *suffix, const char *dtype, size_t n, size_t k,
                               struct pq_err *err) {
@@ -39,7 +43,7 @@ static enum pq_status declare(const struct pq_stored_linear *linear, struct pq_w
     if (asprintf(&name, "%.*s%s", (int)(strlen(source) - strlen(".weight")), source, suffix) < 0)
         return pq_fail(err, PQ_ENOMEM, "%s: out of memory", source);
     int64_t shape[2] = {(int64_t)n, (int64_t)k};
-    enum pq_status status = pq_writer_declare(writer, name, dtype, 2, shape, err);
+    enum pq_status status = pq_writer_declare(writer, name, dtype, k ? 2 : 1, shape, err);
     free(name);
     return status;
 }
@@ -48,13 +52,21 @@ enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
                                         struct pq_writer *writer, struct pq_err *err) {
     struct shape s = shape_of(linear);
     size_t n = (size_t)s.n;
-    if (linear->scheme == PQ_SCHEME_W8A8)
-        PQ_TRY(declare(linear, writer, ".weight", "I8", n, s.code_bytes, err));
-    else
+    int whole = linear->group ? linear->group : 8;
+    if (linear->packed && s.k % whole != 0)
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: tensor %s has %d inputs, not a multiple of %d, as other engines need",
+                       linear->source->info.file, linear->source->info.name, s.k, whole);
+    if (linear->packed)
+        PQ_TRY(declare(linear, writer, ".weight_packed", "I32", n, s.code_bytes / 4, err));
+    else if (linear->scheme == PQ_SCHEME_W4A8)
         PQ_TRY(declare(linear, writer, ".weight_packed", "U8", n, s.code_bytes, err));
-    if (s.groups)
+    else
+        PQ_TRY(declare(linear, writer, ".weight", "I8", n, s.code_bytes, err));
+    if (s.group_bytes)
         PQ_TRY(declare(linear, writer, ".weight_group", "U8", n, s.group_bytes, err));
-    return declare(linear, writer, ".weight_scale", "F32", n, 1, err);
+    PQ_TRY(declare(linear, writer, ".weight_scale", "F32", n, s.scales, err));
+    return linear->packed ? declare(linear, writer, ".weight_shape", "I32", 2, 0, err) : PQ_OK;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -72,10 +84,17 @@ struct work {
     int first;               /* row where the block begins */
     uint8_t *codes;          /* [rows of a block][code_bytes] */
     uint8_t *groups;         /* [n][group_bytes] */
-    float *scales;           /* [n]; 0 = the row has a weight that is not finite */
+    float *scales;           /* [n][scales]; 0 = the row has a weight that is not finite */
     struct scratch *scratch; /* [threads] */
     int threads;
 };
+
+/* A row's scale to one for each group, multiplied out without rounding. */
+static void scale_groups(float *scales, const uint8_t *multipliers, int groups) {
+    float scale = pq_packed_scale(scales[0]);
+    for (int g = 0; g < groups; g++)
+        scales[g] = scale * (float)multipliers[g];
+}
 
 static void quantize_row(void *arg, int task, int thread) {
     struct work *work = arg;
@@ -83,18 +102,22 @@ static void quantize_row(void *arg, int task, int thread) {
     const struct shape *s = &work->shape;
     struct scratch *own = &work->scratch[thread];
     size_t row = (size_t)work->first + (size_t)task, k = (size_t)s->k;
+    float *scale = work->scales + row * s->scales;
     pq_tensor_to_f32(linear->source, row * k, k, own->w);
-    work->scales[row] = 0;
+    *scale = 0;
     if (pq_rtn_nonfinite(own->w, s->k) >= 0)
         return;
     uint8_t *codes = work->codes + (size_t)task * s->code_bytes;
     if (linear->scheme == PQ_SCHEME_W8A8) {
-        work->scales[row] = pq_rtn_w8(own->w, s->k, (int8_t *)codes);
+        *scale = pq_rtn_w8(own->w, s->k, (int8_t *)codes);
         return;
     }
-    work->scales[row] = pq_rtn_w4(own->w, s->k, linear->group, own->codes, own->multipliers);
+    *scale = pq_rtn_w4(own->w, s->k, linear->group, own->codes, own->multipliers);
     pq_pack_codes(own->codes, s->k, codes);
-    pq_pack_multipliers(own->multipliers, s->groups, work->groups + row * s->group_bytes);
+    if (linear->packed && s->groups)
+        scale_groups(scale, own->multipliers, s->groups);
+    else
+        pq_pack_multipliers(own->multipliers, s->groups, work->groups + row * s->group_bytes);
 }
 
 /* The sentence for the first of the block's rows [rows] that is not finite, if there is one. */
@@ -102,7 +125,7 @@ static enum pq_status check_finite(const struct work *work, int rows, struct pq_
     const struct pq_tensor *source = work->linear->source;
     size_t k = (size_t)work->shape.k;
     for (int row = work->first; row < work->first + rows; row++) {
-        if (work->scales[row] != 0)
+        if (work->scales[(size_t)row * work->shape.scales] != 0)
             continue;
         float *w = work->scratch[0].w;
         pq_tensor_to_f32(source, (size_t)row * k, k, w);
@@ -128,15 +151,18 @@ static enum pq_status write_blocks(struct work *work, int block, struct pq_write
                       (size_t)rows * row_bytes);
         PQ_TRY(pq_progress_add(progress, source->info.name, (size_t)rows * row_bytes, err));
     }
-    PQ_TRY(pq_writer_append(writer, work->groups, (size_t)s->n * s->group_bytes, err));
-    return pq_writer_append(writer, work->scales, (size_t)s->n * sizeof(float), err);
+    size_t n = (size_t)s->n;
+    PQ_TRY(pq_writer_append(writer, work->groups, n * s->group_bytes, err));
+    PQ_TRY(pq_writer_append(writer, work->scales, n * s->scales * sizeof(float), err));
+    const int32_t shape[2] = {s->n, s->k};
+    return work->linear->packed ? pq_writer_append(writer, shape, sizeof shape, err) : PQ_OK;
 }
 
 static bool allocate(struct work *work, int block) {
     size_t k = (size_t)work->shape.k, n = (size_t)work->shape.n;
     work->codes = malloc((size_t)block * work->shape.code_bytes);
     work->groups = malloc(n * work->shape.group_bytes + 1);
-    work->scales = malloc(n * sizeof *work->scales);
+    work->scales = malloc(n * work->shape.scales * sizeof *work->scales);
     work->scratch = calloc((size_t)work->threads, sizeof *work->scratch);
     bool good = work->codes && work->groups && work->scales && work->scratch;
     for (int i = 0; good && i < work->threads; i++) {

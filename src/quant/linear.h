@@ -14,6 +14,7 @@ struct pq_stored_linear {
     const struct pq_tensor *source; /* P.weight, [n, k], borrowed */
     enum pq_scheme scheme;          /* W8A8 or W4A8 */
     int group;                      /* of W4A8, or PQ_GROUP_CHANNEL */
+    bool packed;                    /* W4A8 in compressed-tensors' form; whole groups and int32 */
 };
 
 /* Declare the tensors that checkpoint.h lists for P, in the order in which write appends them. */

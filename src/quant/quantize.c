@@ -51,7 +51,8 @@ static struct pq_stored_linear linear_of(const struct job *job, int i) {
     const char *name = job->tensors[i].name;
     return (struct pq_stored_linear){.source = pq_checkpoint_find(job->ckpt, name),
                                      .scheme = pq_recipe_scheme(&job->recipe, name),
-                                     .group = job->recipe.group};
+                                     .group = job->recipe.group,
+                                     .packed = job->recipe.packed};
 }
 
 static enum pq_status declare_all(const struct job *job, struct pq_writer *writer,

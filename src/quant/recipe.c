@@ -12,6 +12,7 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
         .head = head,
         .embedding = config->tied ? head : PQ_SCHEME_FP,
         .group = options->scheme == PQ_SCHEME_W4A8 ? options->group : PQ_GROUP_CHANNEL,
+        .packed = options->scheme == PQ_SCHEME_W4A8 && options->portable && options->group != 256,
     };
 }
 
@@ -27,24 +28,34 @@ enum pq_scheme pq_recipe_scheme(const struct pq_recipe *recipe, const char *tens
     return PQ_SCHEME_FP;
 }
 
-static json_t *describe_int8(const char *strategy, bool dynamic) {
-    return json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", 8, "type", "int", "symmetric", 1,
-                     "strategy", strategy, "dynamic", (int)dynamic);
+/* What compressed-tensors calls QuantizationArgs. */
+static json_t *describe_int(int bits, const char *strategy, int group, bool dynamic) {
+    json_t *args = json_pack("{s:i, s:s, s:b, s:s, s:b}", "num_bits", bits, "type", "int",
+                             "symmetric", 1, "strategy", strategy, "dynamic", (int)dynamic);
+    if (group && json_object_set_new(args, "group_size", json_integer(group)) != 0) {
+        json_decref(args);
+        return NULL;
+    }
+    return args;
 }
 
-static json_t *describe_w8a8(const struct pq_recipe *recipe) {
+static json_t *describe_compressed(const struct pq_recipe *recipe) {
     json_t *ignore = recipe->head == PQ_SCHEME_FP ? json_pack("[s]", "lm_head") : json_array();
-    json_t *group = json_pack("{s:[s], s:o, s:o}", "targets", "Linear", "weights",
-                              describe_int8("channel", false), "input_activations",
-                              describe_int8("token", true));
+    json_t *weights = describe_int(recipe->packed ? 4 : 8, recipe->group ? "group" : "channel",
+                                   recipe->group, false);
+    /* A group without a format of its own is taken for int-quantized where inputs have 8 bits. */
+    json_t *group = json_pack("{s:[s], s:o, s:o, s:s*}", "targets", "Linear", "weights", weights,
+                              "input_activations", describe_int(8, "token", 0, true), "format",
+                              recipe->packed ? "pack-quantized" : NULL);
     return json_pack("{s:s, s:s, s:s, s:{s:o}, s:o}", "quant_method", "compressed-tensors",
-                     "format", "int-quantized", "quantization_status", "compressed",
-                     "config_groups", "group_0", group, "ignore", ignore);
+                     "format", recipe->packed ? "pack-quantized" : "int-quantized",
+                     "quantization_status", "compressed", "config_groups", "group_0", group,
+                     "ignore", ignore);
 }
 
 json_t *pq_recipe_describe(const struct pq_recipe *recipe) {
-    if (recipe->linears == PQ_SCHEME_W8A8)
-        return describe_w8a8(recipe);
+    if (recipe->linears == PQ_SCHEME_W8A8 || recipe->packed)
+        return describe_compressed(recipe);
     return json_pack("{s:s, s:s, s:i, s:i}", "quant_method", "panq", "format", "w4a8", "version", 1,
                      "group_size", recipe->group);
 }

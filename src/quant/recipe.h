@@ -11,6 +11,7 @@ struct pq_recipe {
     enum pq_scheme head;      /* lm_head */
     enum pq_scheme embedding; /* the head's scheme when it is the head too */
     int group;                /* of W4A8, or PQ_GROUP_CHANNEL */
+    bool packed;              /* W4A8 in compressed-tensors' form instead of panq's own */
 };
 
 /* Options that are valid, for a checkpoint of this config. */
@@ -22,7 +23,8 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
 enum pq_scheme pq_recipe_scheme(const struct pq_recipe *recipe, const char *tensor);
 
 /* The value of config.json's quantization_config, a new reference: for W8A8 what
- * compressed-tensors calls int-quantized, for W4A8 panq's own.  NULL: out of memory. */
+ * compressed-tensors calls int-quantized, for W4A8 pack-quantized or panq's own.  NULL: out of
+ * memory. */
 json_t *pq_recipe_describe(const struct pq_recipe *recipe);
 
 /* "w4a8 rtn group 32": what the file's metadata says of its making. */

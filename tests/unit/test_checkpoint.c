@@ -503,6 +503,8 @@ static void test_w4a8(void) {
     item_of("model.layers.0.mlp.up_proj.weight_packed")->shape[1] = HIDDEN / 2;
     strcpy(item_of("model.layers.0.mlp.up_proj.weight_packed")->dtype, "I8");
     CHECK(refuses_now(PQ_EFORMAT, "weight_packed is I8, not U8"));
+    strcpy(item_of("model.layers.0.mlp.up_proj.weight_packed")->dtype, "I32");
+    CHECK(refuses_now(PQ_EUNSUPPORTED, "has 10 inputs, which are not whole groups of 32"));
     strcpy(item_of("model.layers.0.mlp.up_proj.weight_packed")->dtype, "U8");
     strcpy(item_of("model.layers.0.mlp.up_proj.weight_scale")->dtype, "BF16");
     CHECK(refuses_now(PQ_EFORMAT, "weight_scale is BF16, not F32"));

@@ -561,7 +561,7 @@ static void test_compressed_tensors(void) {
         enum pq_status status;
         const char *words;
     } bad[] = {
-        {QC "format", "\"pack-quantized\"", PQ_EUNSUPPORTED, "is \"pack-quantized\""},
+        {QC "format", "\"naive-quantized\"", PQ_EUNSUPPORTED, "is \"naive-quantized\""},
         {QC "format", NULL, PQ_EFORMAT, "format\" is missing"},
         {QC "kv_cache_scheme", "{\"num_bits\": 8}", PQ_EUNSUPPORTED, "is {\"num_bits\":8}"},
         {QC "sparsity_config", "{\"format\": \"sparse\"}", PQ_EUNSUPPORTED, "sparse"},
@@ -590,6 +590,56 @@ static void test_compressed_tensors(void) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK(refuses(base, bad[i].key, bad[i].value, bad[i].status, bad[i].words));
+}
+
+/* 4 bits, as panq writes it for other engines. */
+static const char packed[] =
+    "{\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"format\": \"pack-quantized\","
+    "\"weights\": {\"num_bits\": 4, \"type\": \"int\", \"symmetric\": true, \"strategy\": "
+    "\"group\","
+    "\"group_size\": 32, \"dynamic\": false}, \"input_activations\": {\"num_bits\": 8,"
+    "\"type\": \"int\", \"symmetric\": true, \"strategy\": \"token\", \"dynamic\": true}}},"
+    "\"format\": \"pack-quantized\", \"ignore\": [\"lm_head\"],"
+    "\"quant_method\": \"compressed-tensors\", \"quantization_status\": \"compressed\"}";
+
+static void test_packed(void) {
+    struct pq_err err;
+    struct pq_config c;
+    char base[1200], channel[1300];
+    snprintf(base, sizeof base, "%s", quantized("packed.json", packed));
+    CHECK_OK(pq_config_load(&c, base, &err));
+    CHECK(c.scheme == PQ_SCHEME_W4A8 && c.group == 32);
+    CHECK_OK(load(&c, base, GROUP "format", NULL, &err));
+    snprintf(channel, sizeof channel, "%s.channel", base);
+    CHECK(rename(with(base, GROUP "weights.group_size", NULL), channel) == 0);
+    CHECK_OK(load(&c, channel, GROUP "weights.strategy", "\"channel\"", &err));
+    CHECK(c.scheme == PQ_SCHEME_W4A8 && c.group == PQ_GROUP_CHANNEL);
+    CHECK(load(&c, channel, GROUP "weights.strategy", "\"group\"", &err) == PQ_EFORMAT);
+    CHECK(strstr(err.text, "group_size\" is missing"));
+    static const struct {
+        const char *key, *value;
+        enum pq_status status;
+        const char *words;
+    } bad[] = {
+        {GROUP "weights.group_size", "128", PQ_EUNSUPPORTED, "is 128"},
+        {GROUP "weights.group_size", "-1", PQ_EFORMAT, "is -1"},
+        {GROUP "weights.strategy", "\"channel\"", PQ_EUNSUPPORTED, NULL},
+        {GROUP "weights.strategy", "\"tensor\"", PQ_EUNSUPPORTED, "is \"tensor\""},
+        {GROUP "weights.num_bits", "8", PQ_EUNSUPPORTED, "is 8"},
+        {GROUP "weights.symmetric", "false", PQ_EUNSUPPORTED, "is false"},
+        {GROUP "weights.actorder", "\"group\"", PQ_EUNSUPPORTED, "is \"group\""},
+        {GROUP "input_activations", "null", PQ_EFORMAT, "input_activations\" is missing"},
+        {GROUP "input_activations.num_bits", "16", PQ_EUNSUPPORTED, "is 16"},
+        {GROUP "format", "\"int-quantized\"", PQ_EUNSUPPORTED, "is \"int-quantized\""},
+        {QC "format", "\"int-quantized\"", PQ_EUNSUPPORTED, NULL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        c.group = -7;
+        if (bad[i].words)
+            CHECK(refuses(base, bad[i].key, bad[i].value, bad[i].status, bad[i].words));
+        else /* the key that gives it away is another one */
+            CHECK(load(&c, base, bad[i].key, bad[i].value, &err) == bad[i].status && c.group == -7);
+    }
 }
 
 /* ---- generation_config.json ------------------------------------------------------------------ */
@@ -654,6 +704,7 @@ int main(void) {
     RUN(test_families_refuse);
     RUN(test_panq_quantization);
     RUN(test_compressed_tensors);
+    RUN(test_packed);
     RUN(test_generation);
     return tap_done();
 }

@@ -295,6 +295,13 @@ static void test_w4a8(void) {
     quantized(&(struct pq_quantize_options){.scheme = PQ_SCHEME_W4A8}, 0.4);
 }
 
+static void test_w4a8_portable(void) {
+    quantized(
+        &(struct pq_quantize_options){.scheme = PQ_SCHEME_W4A8, .group = 32, .portable = true},
+        0.4);
+    quantized(&(struct pq_quantize_options){.scheme = PQ_SCHEME_W4A8, .portable = true}, 0.4);
+}
+
 /* ---- Files of tensors ------------------------------------------------------------------------ */
 
 static void test_tensors_save(void) {
@@ -339,6 +346,7 @@ int main(void) {
     RUN(test_exactness);
     RUN(test_w8a8);
     RUN(test_w4a8);
+    RUN(test_w4a8_portable);
     RUN(test_tensors_save);
     pq_pool_close(pool);
     return tap_done();
