@@ -20,7 +20,7 @@ CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) $(NUMERICS) $(WARN) $(COMMON) $(CFLA
 # The shim uses classes of a library that is built without the sanitizer's type information.
 CXXFLAGS_ALL := -std=c++17 $(OPT) -Wall -Wextra -Werror $(COMMON) $(CXXFLAGS) \
                 $(if $(SANITIZE),-fno-sanitize=vptr)
-LIBS := -lsentencepiece -ljansson -lz -lm -lstdc++ -pthread
+LIBS := -lsentencepiece -lpcre2-8 -lutf8proc -ljansson -lz -lm -lstdc++ -pthread
 
 # make V=1 shows the commands.
 Q := $(if $(V),,@)

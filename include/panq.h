@@ -148,20 +148,27 @@ enum pq_status pq_tensors_save(const char *path, const struct pq_tensor_info *in
 
 struct pq_tokenizer;
 
+/* The tokenizer of a checkpoint: tokenizer.model (SentencePiece BPE, with tokenizer_config.json),
+ * or else tokenizer.json (byte-level BPE of Hugging Face's tokenizers library; all of the file is
+ * understood or PQ_EUNSUPPORTED).  The chat template is the one of those that panq knows which the
+ * checkpoint's chat_template is; without one, texts can be encoded and conversations cannot. */
 enum pq_status pq_tokenizer_open(struct pq_tokenizer **out, const char *dir, struct pq_err *err);
 void pq_tokenizer_close(struct pq_tokenizer *tok);
 int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
 
-/* text [len] bytes, any bytes, to ids; added tokens ("[unused9]", "<s>") are recognised first.
- * bos puts <s> in front.  *ids is malloc'd for the caller to free.  A U+2581 in the text has the
- * ids of a space and decodes as one: the only text that does not come back.  Texts over 512 MiB are
- * PQ_EINVAL. */
+/* text [len] bytes, any bytes, to ids; added tokens ("[unused9]", "<|im_start|>") are recognised
+ * first.  bos puts the tokenizer's first token in front, where it has one: <s> for openPangu,
+ * nothing for Qwen.  *ids is malloc'd for the caller to free.  What does not come back by
+ * pq_decode: with tokenizer.model a U+2581, which has the ids of a space and decodes as one; with
+ * tokenizer.json what NFC changes, where it is asked for, and bytes that the vocabulary has no
+ * token for, which are left out.  The ids are those of Hugging Face's library, with the characters
+ * of PCRE2's and utf8proc's version of Unicode.  Texts over 512 MiB are PQ_EINVAL. */
 enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
                          int32_t **ids, int *n, struct pq_err *err);
 /* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
- * skip_special drops <unk>, <s> and the end of turn, as Huawei's tokenizer does.  Ids beyond the
- * tokenizer's (a model's vocabulary may be larger) stand for nothing; negative ones are PQ_EINVAL.
- */
+ * skip_special drops what Hugging Face's does: the added tokens that tokenizer.json calls special;
+ * <unk>, <s> and the end of turn with tokenizer.model.  Ids beyond the tokenizer's (a model's
+ * vocabulary may be larger) stand for nothing; negative ones are PQ_EINVAL. */
 enum pq_status pq_decode(const struct pq_tokenizer *tok, const int32_t *ids, int n,
                          bool skip_special, char **text, size_t *len, struct pq_err *err);
 
@@ -174,11 +181,19 @@ bool pq_think_parse(const char *name, enum pq_think *think); /* false: no such n
 struct pq_message {
     enum pq_role role;
     const char *text;    /* borrowed, NUL-terminated */
-    enum pq_think think; /* of a user turn: which mode's suffix it carries */
+    enum pq_think think; /* of a user turn: its mode, one that the template has */
 };
 
-/* messages [n], n >= 1, then the opening of the assistant's turn, to ids with one <s> in front.
- * Added tokens in the messages' texts are recognised, as Huawei's template does. */
+/* Whether the tokenizer's template has the mode, and the model too: one whose config->thinks is
+ * false has PQ_THINK_NO only.  config NULL: the template alone.  False without a template. */
+bool pq_chat_has_mode(const struct pq_tokenizer *tok, const struct pq_config *config,
+                      enum pq_think think);
+
+/* messages [n], n >= 1, then the opening of the assistant's turn, to ids, BOS in front where the
+ * template has it.  A system turn comes first, the template's own where the messages have none. The
+ * last user turn's mode is the reply's.  Added tokens in the messages' texts are recognised, as by
+ * the published templates.  PQ_EUNSUPPORTED: there is no template that panq knows, or it lacks a
+ * message's role or mode. */
 enum pq_status pq_chat_encode(const struct pq_tokenizer *tok, const struct pq_message *messages,
                               int n, int32_t **ids, int *n_ids, struct pq_err *err);
 
@@ -187,8 +202,11 @@ enum pq_status pq_chat_encode(const struct pq_tokenizer *tok, const struct pq_me
 struct pq_reply;
 enum pq_part { PQ_PART_NONE, PQ_PART_THINKING, PQ_PART_CONTENT };
 
+/* A reply ends at the template's mark, the tokenizer's EOS and config's eos (config may be NULL;
+ * it is not kept).  raw: no mark opens a part, everything is content; without it PQ_EUNSUPPORTED
+ * where there is no template.  The parts of replies with <think> have no newlines at their ends. */
 enum pq_status pq_reply_open(struct pq_reply **out, const struct pq_tokenizer *tok,
-                             struct pq_err *err);
+                             const struct pq_config *config, bool raw, struct pq_err *err);
 void pq_reply_close(struct pq_reply *reply);
 void pq_reply_reset(struct pq_reply *reply); /* for the next reply */
 /* Take one id.  *text [*len] is what can be shown now, in part *part; valid until the next call.

@@ -60,7 +60,7 @@ static enum pq_status open_batch(struct batch *b, const struct pq_engine *engine
     if (status == PQ_OK)
         status = pq_sampler_open(&b->sampler, b->vocab, &greedy, err);
     for (size_t i = 0; i < slots && status == PQ_OK; i++)
-        status = pq_reply_open(&b->slots[i].reply, engine->tok, err);
+        status = pq_reply_open(&b->slots[i].reply, engine->tok, engine->config, false, err);
     return status;
 }
 

@@ -38,7 +38,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "TEXT",
      FIELD(system),
-     .help = "the system turn (default: an empty one)"},
+     .help = "the system turn (default: the template's)"},
     {.name = "max-tokens",
      .kind = PQ_OPTION_INT,
      .value = "N",
@@ -176,7 +176,7 @@ static bool obey(struct chat *chat, const char *line) {
         fputs(help, stderr);
     } else if (strncmp(line, "/think ", 7) == 0 && pq_think_parse(line + 7, &think)) {
         int chosen = think;
-        if (pq_choose_think(chat->engine.config, &chosen, &err) != PQ_OK)
+        if (pq_choose_think(chat->engine.tok, chat->engine.config, &chosen, &err) != PQ_OK)
             pq_error("%s", err.text);
         else
             chat->think = think;
@@ -253,7 +253,7 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
     int think = o->think, positions = 0;
     enum pq_status status = pq_engine_open(&chat.engine, dir, &o->engine, pool, err);
     if (status == PQ_OK)
-        status = pq_choose_think(chat.engine.config, &think, err);
+        status = pq_choose_think(chat.engine.tok, chat.engine.config, &think, err);
     if (status == PQ_OK) {
         int most = chat.engine.config->max_positions, want = o->context ? o->context : 8192;
         positions = want < most ? want : most;
@@ -261,7 +261,8 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
         status = pq_open_sampler(&sampler, &chat.engine, &o->sampling, err);
     }
     if (status == PQ_OK)
-        status = pq_generator_open(&chat.generator, &chat.engine, sampler, pool, positions, err);
+        status =
+            pq_generator_open(&chat.generator, &chat.engine, sampler, pool, positions, false, err);
     if (status == PQ_OK) {
         chat.generator.stop = &interrupted;
         sigaction(SIGINT, &action, NULL);

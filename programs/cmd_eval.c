@@ -113,11 +113,12 @@ static bool show_progress(void *user, const char *what, uint64_t done, uint64_t 
 /* ---- Answers that a model gives -------------------------------------------------------------- */
 
 /* The modes of --think into s->modes. */
-static enum pq_status parse_modes(struct session *s, const struct pq_config *config,
+static enum pq_status parse_modes(struct session *s, const struct pq_engine *engine,
                                   struct pq_err *err) {
+    char all[PQ_MODES_TEXT];
     const char *list = s->eval->think;
-    if (!list)
-        list = config->thinks ? "slow,auto,no" : "no";
+    if (!list && !*(list = pq_modes_text(engine->tok, engine->config, ",", all)))
+        list = "no"; /* there is no template: encoding says so */
     while (*list) {
         char word[16];
         size_t n = strcspn(list, ",");
@@ -131,7 +132,7 @@ static enum pq_status parse_modes(struct session *s, const struct pq_config *con
             if (strcmp(s->modes[i], word) == 0)
                 return pq_refuse(err, PQ_EINVAL, "--think names '%s' twice", word);
         int chosen = think;
-        enum pq_status status = pq_choose_think(config, &chosen, err);
+        enum pq_status status = pq_choose_think(engine->tok, engine->config, &chosen, err);
         if (status != PQ_OK)
             return status;
         s->modes[s->n_modes++] = pq_think_name(think);
@@ -200,7 +201,7 @@ static enum pq_status generate_answers(struct session *s, const char *dir, struc
     if (status == PQ_OK)
         status = pq_engine_open(&engine, dir, &s->eval->engine, pool, err);
     if (status == PQ_OK)
-        status = parse_modes(s, engine.config, err);
+        status = parse_modes(s, &engine, err);
     if (status == PQ_OK) {
         s->answers = calloc((size_t)s->n_modes * (size_t)s->tasks.n, sizeof *s->answers);
         if (!s->answers)

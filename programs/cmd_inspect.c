@@ -1,5 +1,6 @@
 /* panq inspect - what a checkpoint is. */
 #include "commands.h"
+#include "generate.h"
 #include "report.h"
 #include "tally.h"
 
@@ -36,7 +37,9 @@ static void scheme_text(const struct pq_config *c, char buf[64]) {
         snprintf(buf, 64, "%s, groups of %d", pq_scheme_name(c->scheme), c->group);
 }
 
-static void print_model(const struct pq_config *c, const struct pq_tally *tally) {
+/* modes: their names; "" where no conversation can be had with it, as `why` says. */
+static void print_model(const struct pq_config *c, const struct pq_tally *tally, const char *modes,
+                        const char *why) {
     char scheme[64], total[24];
     scheme_text(c, scheme);
     printf("family     %s\n", c->family);
@@ -44,7 +47,7 @@ static void print_model(const struct pq_config *c, const struct pq_tally *tally)
            c->hidden, c->ffn, c->heads, c->kv_heads, c->head_dim);
     printf("vocabulary %d, head %s\n", c->vocab, c->tied ? "tied to the embedding" : "of its own");
     printf("positions  %d, rope theta %g\n", c->max_positions, (double)c->rope.theta);
-    printf("thinking   %s\n", c->thinks ? "slow, auto and no" : "no");
+    printf("thinking   %s%s\n", *modes ? modes : "not known: ", *modes ? "" : why);
     printf("weights    %s; %.3f bits a weight in the linears, scales included\n", scheme,
            pq_tally_bits(tally));
     printf("total      %s in %d tensors\n\n", pq_human_bytes((double)tally->bytes, total),
@@ -114,6 +117,19 @@ static int print_json(const struct pq_config *c, const struct pq_tally *tally,
                                    (json_int_t)tally->bytes, "tensors", tensors));
 }
 
+/* The modes of the checkpoint's template, comma-separated; "" and *why where it has none. */
+static void find_modes(const char *dir, const struct pq_config *config, char modes[PQ_MODES_TEXT],
+                       struct pq_err *why) {
+    struct pq_tokenizer *tok = NULL;
+    struct pq_reply *reply = NULL;
+    modes[0] = 0;
+    if (pq_tokenizer_open(&tok, dir, why) == PQ_OK &&
+        pq_reply_open(&reply, tok, config, false, why) == PQ_OK)
+        pq_modes_text(tok, config, ", ", modes);
+    pq_reply_close(reply);
+    pq_tokenizer_close(tok);
+}
+
 static int main_inspect(const struct pq_command *command, int argc, char **argv) {
     struct inspect inspect = {0};
     struct pq_checkpoint *ckpt = NULL;
@@ -134,7 +150,9 @@ static int main_inspect(const struct pq_command *command, int argc, char **argv)
         if (inspect.json) {
             code = print_json(config, &tally, info, inspect.tensors);
         } else {
-            print_model(config, &tally);
+            char modes[PQ_MODES_TEXT];
+            find_modes(argv[0], config, modes, &err);
+            print_model(config, &tally, modes, err.text);
             print_tensors(&tally, info, inspect.tensors);
         }
     }

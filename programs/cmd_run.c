@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "engine.h"
 #include "generate.h"
+#include "input.h"
 #include "report.h"
 #include "stream.h"
 
@@ -34,7 +35,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "TEXT",
      FIELD(system),
-     .help = "the system turn (default: an empty one)"},
+     .help = "the system turn (default: the template's)"},
     {.name = "raw",
      .kind = PQ_OPTION_FLAG,
      FIELD(raw),
@@ -61,19 +62,6 @@ static const struct pq_option options[] = {
      .help = "print the reply, its counts and timings as JSON when it is complete"},
 };
 
-/* All of standard input, malloc'd. */
-static char *read_input(struct pq_err *err) {
-    char *text = NULL;
-    size_t size = 0;
-    if (getdelim(&text, &size, 0, stdin) < 0) {
-        free(text);
-        text = ferror(stdin) ? NULL : strdup("");
-    }
-    if (!text)
-        pq_refuse(err, PQ_EIO, "standard input cannot be read");
-    return text;
-}
-
 /* The ids that the reply follows, malloc'd. */
 static enum pq_status encode_prompt(const struct run *run, const struct pq_engine *engine,
                                     int32_t **ids, int *n, struct pq_err *err) {
@@ -83,14 +71,15 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
     int turns = 0, think = run->think;
     enum pq_status status = PQ_OK;
     if (strcmp(prompt, "-") == 0) {
-        prompt = input = read_input(err);
+        size_t size;
+        prompt = input = pq_read_input(&size, err);
         if (!input)
             return PQ_EIO;
     }
     if (run->raw) {
         status = pq_encode(engine->tok, prompt, strlen(prompt), true, ids, n, err);
     } else {
-        status = pq_choose_think(engine->config, &think, err);
+        status = pq_choose_think(engine->tok, engine->config, &think, err);
         if (run->system)
             messages[turns++] = (struct pq_message){.role = PQ_SYSTEM, .text = run->system};
         messages[turns++] =
@@ -122,26 +111,16 @@ static double rate(int tokens, double seconds) {
     return seconds > 0 ? tokens / seconds : 0;
 }
 
-static enum pq_status print_result(const struct run *run, const struct pq_engine *engine,
-                                   const struct pq_generator *g, const struct pq_generated *made,
-                                   struct pq_err *err) {
-    char *raw = NULL;
-    size_t length;
-    if (run->raw) {
-        enum pq_status status = pq_decode(engine->tok, g->ids + g->n - made->tokens, made->tokens,
-                                          true, &raw, &length, err);
-        if (status != PQ_OK)
-            return status;
-    }
+static enum pq_status print_result(const struct pq_engine *engine, const struct pq_generator *g,
+                                   const struct pq_generated *made) {
     int decoded = made->tokens > 1 ? made->tokens - 1 : 0; /* the first comes with the prefill */
     json_t *json = json_pack(
         "{s:i, s:i, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "prompt_tokens",
-        made->prompt_tokens, "tokens", made->tokens, "thinking",
-        raw ? "" : pq_reply_thinking(g->reply), "content", raw ? raw : pq_reply_content(g->reply),
-        "finish_reason", made->ended ? "stop" : "length", "timings", "load_s", engine->load_s,
-        "prefill_s", made->prefill_s, "decode_s", made->decode_s, "prefill_tok_s",
-        rate(made->prompt_tokens, made->prefill_s), "decode_tok_s", rate(decoded, made->decode_s));
-    free(raw);
+        made->prompt_tokens, "tokens", made->tokens, "thinking", pq_reply_thinking(g->reply),
+        "content", pq_reply_content(g->reply), "finish_reason", made->ended ? "stop" : "length",
+        "timings", "load_s", engine->load_s, "prefill_s", made->prefill_s, "decode_s",
+        made->decode_s, "prefill_tok_s", rate(made->prompt_tokens, made->prefill_s), "decode_tok_s",
+        rate(decoded, made->decode_s));
     return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
 }
 
@@ -150,7 +129,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
     struct pq_generator g = {0};
     struct pq_generated made;
     struct pq_sampler *sampler = NULL;
-    struct pq_stream stream = {.thinking = run->show_thinking, .raw = run->raw};
+    struct pq_stream stream = {.thinking = run->show_thinking};
     int32_t *ids = NULL;
     int n = 0, positions = 0;
     enum pq_status status = encode_prompt(run, engine, &ids, &n, err);
@@ -159,7 +138,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
     if (status == PQ_OK)
         status = pq_open_sampler(&sampler, engine, &run->sampling, err);
     if (status == PQ_OK)
-        status = pq_generator_open(&g, engine, sampler, pool, positions, err);
+        status = pq_generator_open(&g, engine, sampler, pool, positions, run->raw, err);
     if (status == PQ_OK) {
         memcpy(g.ids, ids, (size_t)n * sizeof *ids);
         g.n = n;
@@ -172,7 +151,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
     if (!run->json)
         pq_stream_end(&stream);
     if (status == PQ_OK && run->json)
-        status = print_result(run, engine, &g, &made, err);
+        status = print_result(engine, &g, &made);
     pq_generator_close(&g);
     pq_sampler_close(sampler);
     free(ids);

@@ -1,6 +1,7 @@
 #include "generate.h"
 #include "report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -25,26 +26,40 @@ enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *
     return pq_sampler_open(out, engine->config->vocab, &s, err);
 }
 
-enum pq_status pq_choose_think(const struct pq_config *config, int *think, struct pq_err *err) {
+const char *pq_modes_text(const struct pq_tokenizer *tok, const struct pq_config *config,
+                          const char *between, char text[PQ_MODES_TEXT]) {
+    text[0] = 0;
+    for (int i = 0; i < PQ_MODES; i++) {
+        size_t used = strlen(text);
+        if (pq_chat_has_mode(tok, config, (enum pq_think)i))
+            snprintf(text + used, PQ_MODES_TEXT - used, "%s%s", used ? between : "",
+                     pq_think_name((enum pq_think)i));
+    }
+    return text;
+}
+
+enum pq_status pq_choose_think(const struct pq_tokenizer *tok, const struct pq_config *config,
+                               int *think, struct pq_err *err) {
+    char modes[PQ_MODES_TEXT];
     if (*think < 0)
-        *think = config->thinks ? PQ_THINK_SLOW : PQ_THINK_NO;
-    if (!config->thinks && *think != PQ_THINK_NO)
-        return pq_refuse(err, PQ_EUNSUPPORTED,
-                         "this model answers without thinking only: it has no mode '%s'",
-                         pq_think_name((enum pq_think) * think));
+        *think = pq_chat_has_mode(tok, config, PQ_THINK_SLOW) ? PQ_THINK_SLOW : PQ_THINK_NO;
+    else if (!pq_chat_has_mode(tok, config, (enum pq_think) * think) &&
+             *pq_modes_text(tok, config, ", ", modes))
+        return pq_refuse(err, PQ_EUNSUPPORTED, "this model has no mode '%s'; it has: %s",
+                         pq_think_name((enum pq_think) * think), modes);
     return PQ_OK;
 }
 
 enum pq_status pq_generator_open(struct pq_generator *out, const struct pq_engine *engine,
                                  struct pq_sampler *sampler, struct pq_pool *pool, int positions,
-                                 struct pq_err *err) {
+                                 bool raw, struct pq_err *err) {
     struct pq_generator g = {.sampler = sampler, .positions = positions};
     struct pq_context_options options = {.sequences = 1,
                                          .positions = positions,
                                          .batch = positions < PQ_CHUNK ? positions : PQ_CHUNK};
     enum pq_status status = pq_context_open(&g.ctx, engine->model, pool, &options, err);
     if (status == PQ_OK)
-        status = pq_reply_open(&g.reply, engine->tok, err);
+        status = pq_reply_open(&g.reply, engine->tok, engine->config, raw, err);
     g.logits = malloc((size_t)engine->config->vocab * sizeof *g.logits);
     g.ids = malloc(((size_t)positions + 1) * sizeof *g.ids);
     if (status == PQ_OK && (!g.logits || !g.ids))

@@ -67,9 +67,18 @@ enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *
 
 /* ---- Generation ------------------------------------------------------------------------------ */
 
+enum { PQ_MODES = PQ_THINK_NO + 1, PQ_MODES_TEXT = 32 };
+
+/* The names of the model's modes; returns text, which is empty where there is no template. */
+const char *pq_modes_text(const struct pq_tokenizer *tok, const struct pq_config *config,
+                          const char *between, char text[PQ_MODES_TEXT]);
+
 /* Whether the model has the mode: PQ_EUNSUPPORTED says that it has not.  *think < 0 becomes its
- * default. */
-enum pq_status pq_choose_think(const struct pq_config *config, int *think, struct pq_err *err);
+ * default: slow, else no.  Where there is no template, which pq_chat_encode says, any mode is
+ * taken.
+ */
+enum pq_status pq_choose_think(const struct pq_tokenizer *tok, const struct pq_config *config,
+                               int *think, struct pq_err *err);
 
 /* Shows what a token added to the reply. */
 typedef void pq_show_fn(void *user, enum pq_part part, const char *text, size_t length);
@@ -90,13 +99,14 @@ struct pq_generator {
 struct pq_generated {
     int prompt_tokens; /* fed before the first token, those in the cache left out */
     int tokens;        /* generated, the end of the turn included */
-    bool ended;        /* by the end of the turn; else the room, max_tokens or *stop ended it */
+    bool ended;        /* by an end of turn; else the room, max_tokens or *stop ended it */
     double prefill_s, decode_s;
 };
 
+/* raw: no template, all of the reply is content. */
 enum pq_status pq_generator_open(struct pq_generator *out, const struct pq_engine *engine,
                                  struct pq_sampler *sampler, struct pq_pool *pool, int positions,
-                                 struct pq_err *err);
+                                 bool raw, struct pq_err *err);
 void pq_generator_close(struct pq_generator *generator); /* not the sampler */
 
 /* Feed ids[from..to) to slot 0 in chunks, where from is the slot's length; logits of the last into

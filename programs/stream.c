@@ -25,8 +25,6 @@ static void enter_part(struct pq_stream *stream, enum pq_part part) {
 
 void pq_stream_show(void *user, enum pq_part part, const char *text, size_t length) {
     struct pq_stream *stream = user;
-    if (stream->raw)
-        part = PQ_PART_CONTENT;
     if (part == PQ_PART_THINKING && !stream->thinking) {
         if (!stream->waiting && isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
             fputs("\033[2mthinking ...\033[0m", stderr);

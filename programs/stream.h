@@ -7,7 +7,6 @@
 /* Thinking is dimmed on a terminal and stands between plain markers elsewhere. */
 struct pq_stream {
     bool thinking;      /* show the thinking too */
-    bool raw;           /* show everything alike */
     enum pq_part part;  /* of what was shown last */
     bool waiting;       /* a notice that the model thinks is on the terminal */
     bool line_complete; /* the last thing shown ended in a newline */

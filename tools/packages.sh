@@ -34,6 +34,7 @@ need_packages() {
     }
 }
 
-BUILD_PACKAGES="gcc g++ make libc6-dev libsentencepiece-dev libjansson-dev zlib1g-dev"
+BUILD_PACKAGES="gcc g++ make libc6-dev libsentencepiece-dev libpcre2-dev libutf8proc-dev
+    libjansson-dev zlib1g-dev"
 EVAL_PACKAGES="bubblewrap python3"
 CHECK_PACKAGES="clang"

@@ -7,12 +7,8 @@
 #ifndef PQ_TOK_SPMODEL_H
 #define PQ_TOK_SPMODEL_H
 
+#include "tok/added.h"
 #include "tok/buffer.h"
-
-enum {
-    PQ_MAX_VOCAB = 1 << 20,
-    PQ_MAX_PIECE = 1024, /* bytes of a piece or an added token */
-};
 
 /* ModelProto.SentencePiece.Type */
 enum pq_piece_type {

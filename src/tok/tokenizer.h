@@ -1,60 +1,59 @@
 /* tokenizer.h - inside a tokenizer: the tables behind pq_encode and pq_decode, and the marks of
  * its chat template.
  *
- * Encoding, as Huawei's class does it: the text is cut at every added token (the leftmost, then the
- * longest; nothing is stripped around it), and SentencePiece encodes each gap on its own.
- * tokenizer_config.json's "add_prefix_space" has no effect there, and none here.
+ * There are two kinds, which share all but the middle of encoding:
  *
- * decode(encode(text)) == text for all bytes where tokenizer.model keeps whitespace as it is
- * (openPangu's does), with one exception: SentencePiece writes a space as U+2581, so a U+2581 in
- * the text gets the ids of a space and decodes as one.  The ids are the model's, so they win.
- * A byte that is no UTF-8, which no Python string holds, becomes its <0xXX> piece. */
+ *   text -> cut at added tokens -> tokenizer.model: SentencePiece encodes each gap
+ *                               -> tokenizer.json: NFC, words (splitter.h), merges (bpe.h)
+ *
+ * The text is cut at the leftmost added token, then the longest, and nothing is stripped around it.
+ *
+ * decode(encode(text)) == text for all bytes, where tokenizer.model keeps whitespace as it is
+ * (openPangu's does) and tokenizer.json neither normalizes nor prefixes a space, with these
+ * exceptions: SentencePiece writes a space as U+2581, so a U+2581 in the text gets the ids of a
+ * space and decodes as one; and a byte for which a vocabulary of tokenizer.json has no token is
+ * left out (SmolLM2 has none for 21, as 0x04).  The ids are Hugging Face's, so they win.  A byte
+ * that is no UTF-8, which no Python string holds, becomes its byte's token. */
 #ifndef PQ_TOK_TOKENIZER_H
 #define PQ_TOK_TOKENIZER_H
 
-#include "tok/buffer.h"
+#include "io/json.h"
+#include "tok/added.h"
+#include "tok/bpe.h"
 #include "tok/sentencepiece.h"
-
-enum { PQ_ROLES = PQ_FUNCTION + 1, PQ_THINKS = PQ_THINK_NO + 1 };
-
-/* A family's chat template.  A turn is
- *     turn role colon content end
- * and the prompt ends in an assistant's turn up to its colon. */
-struct pq_template {
-    const char *family;
-    const char *turn, *end;      /* added tokens around a turn */
-    const char *think, *answer;  /* added tokens in front of a reply's parts */
-    const char *roles[PQ_ROLES]; /* by enum pq_role */
-    const char *colon;
-    const char *suffixes[PQ_THINKS]; /* by enum pq_think, at the end of a user turn's content */
-    bool opens_with_system;          /* an empty system turn where the messages have none first */
-};
-
-struct pq_added {
-    const char *text; /* in the tokenizer's text */
-    int len, id;
-};
+#include "tok/splitter.h"
+#include "tok/template.h"
 
 struct pq_tokenizer {
-    struct pq_sentencepiece *sp; /* owned */
-    int vocab;                   /* one more than the highest id */
-    struct pq_buffer text;       /* what all ids decode to, one after another, owned */
-    size_t *ends;                /* [vocab + 1]: id stands for text[ends[id] .. ends[id + 1]) */
-    struct pq_added *added;      /* [n_added], owned, sorted by their bytes */
-    int n_added;
-    int first[257];        /* added[first[b] .. first[b + 1]) begin with byte b */
-    int32_t bytes[256];    /* the id of each byte's piece */
-    int32_t bos, eos, unk; /* the ids that skip_special drops */
-    const struct pq_template *template;
-    int32_t turn, end, think, answer; /* the template's marks */
+    struct pq_sentencepiece *sp; /* owned; NULL: tokenizer.json */
+    struct pq_bpe *bpe;          /* owned; NULL: tokenizer.model, for which the next two are not */
+    struct pq_splitter splitter;
+    bool nfc;
+    int vocab;                      /* one more than the highest id */
+    struct pq_buffer text;          /* what all ids decode to, one after another, owned */
+    size_t *ends;                   /* [vocab + 1]: id stands for text[ends[id] .. ends[id + 1]) */
+    bool *special;                  /* [vocab], owned: the ids that skip_special drops */
+    struct pq_added_set raw;        /* added tokens found in the text as it is */
+    struct pq_added_set normalized; /* those found in a normalized gap between them */
+    int32_t bytes[256];             /* the id of each byte's own token; -1: it has none */
+    int32_t bos;                    /* that pq_encode puts in front; -1: none */
+    int32_t eos;                    /* -1: none */
+    const struct pq_template *template; /* NULL: the checkpoint has none that panq knows, */
+    struct pq_err no_template;          /* as this sentence says */
+    int32_t end, think, answer;         /* the template's marks; -1: none */
 };
 
-/* pq_tokenizer_open on files in memory: tokenizer.model and tokenizer_config.json, called
- * model_file and config_file in sentences. */
+/* pq_tokenizer_open on files in memory; data NULL: there is no such file.  The names are for
+ * sentences. */
+struct pq_tokenizer_file {
+    const char *data, *name;
+    size_t size;
+};
 struct pq_tokenizer_files {
-    const char *model, *config;
-    size_t model_size, config_size;
-    const char *model_file, *config_file;
+    struct pq_tokenizer_file model;  /* tokenizer.model, */
+    struct pq_tokenizer_file json;   /* or tokenizer.json */
+    struct pq_tokenizer_file config; /* tokenizer_config.json; tokenizer.json can do without */
+    struct pq_tokenizer_file jinja;  /* chat_template.jinja, which goes before the config's */
 };
 enum pq_status pq_tokenizer_parse(struct pq_tokenizer **out, const struct pq_tokenizer_files *files,
                                   struct pq_err *err);
@@ -67,8 +66,23 @@ int32_t pq_tokenizer_added(const struct pq_tokenizer *tok, const char *text);
 const char *pq_tokenizer_text(const struct pq_tokenizer *tok, int32_t id, bool skip_special,
                               size_t *len);
 
-/* Find the template whose marks are all added tokens (chat.c) and fill template and marks in. */
-enum pq_status pq_template_find(struct pq_tokenizer *tok, const char *config_file,
-                                struct pq_err *err);
+/* ---- The two kinds, for tokenizer.c ---------------------------------------------------------- */
+
+/* Fill a tokenizer of zeros from its files; config is tokenizer_config.json, for tokenizer.json
+ * perhaps an empty object.  On failure it is left in parts for pq_tokenizer_close. */
+enum pq_status pq_tokenizer_read_model(struct pq_tokenizer *tok,
+                                       const struct pq_tokenizer_files *files,
+                                       const struct pq_json *config, struct pq_err *err);
+enum pq_status pq_tokenizer_read_json(struct pq_tokenizer *tok,
+                                      const struct pq_tokenizer_files *files,
+                                      const struct pq_json *config, struct pq_err *err);
+
+/* Allocate ends and special for ids 0 .. vocab-1. */
+enum pq_status pq_tokenizer_reserve(struct pq_tokenizer *tok, int vocab, const char *file,
+                                    struct pq_err *err);
+/* The id that bos_token or its like names in tokenizer_config.json: an added token as a string, or
+ * as an object that has it as its content.  -1: the key is absent. */
+enum pq_status pq_tokenizer_named(const struct pq_tokenizer *tok, const struct pq_json *config,
+                                  const char *key, int32_t *id, struct pq_err *err);
 
 #endif

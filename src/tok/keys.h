@@ -1,0 +1,20 @@
+/* keys.h - reading a JSON file of which everything has to be understood. */
+#ifndef PQ_TOK_KEYS_H
+#define PQ_TOK_KEYS_H
+
+#include "io/json.h"
+
+/* PQ_EUNSUPPORTED, in a sentence that names the key and its value. */
+enum pq_status pq_keys_refuse(const struct pq_json *at, const char *key, struct pq_err *err);
+/* Refuse every key but those in `known`, separated by spaces, and those whose value is null. */
+enum pq_status pq_keys_only(const struct pq_json *at, const char *known, struct pq_err *err);
+/* Refuse a key that is true, and one that is no truth value. */
+enum pq_status pq_keys_false(const struct pq_json *at, const char *key, struct pq_err *err);
+/* PQ_EFORMAT when the key is absent or its value is no array. */
+enum pq_status pq_keys_array(const struct pq_json *at, const char *key, json_t **out,
+                             struct pq_err *err);
+/* Entry i of the array that is the value of a key: PQ_EFORMAT when it is no object. */
+enum pq_status pq_keys_entry(const struct pq_json *at, const char *key, size_t i,
+                             struct pq_json *out, struct pq_err *err);
+
+#endif
