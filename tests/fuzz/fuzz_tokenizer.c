@@ -1,5 +1,6 @@
-/* Any bytes as tokenizer.model ('\n' first, as the format begins), as tokenizer_config.json ('{'
- * first), or as a text for pangu-mini's tokenizer: what opens encodes, what decodes is the text. */
+/* Any bytes as tokenizer.model ('\n' first, as the format begins), as tokenizer.json ('{' first and
+ * "vocab" in it), as tokenizer_config.json ('{' first), or as a text for pangu-mini's tokenizer:
+ * what opens encodes, what decodes is the text. */
 #include "base/map.h"
 #include "input.h"
 #include "tok/tokenizer.h"
@@ -32,7 +33,8 @@ static void check_text(const struct pq_tokenizer *tok, const char *text, size_t 
     for (int i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= pq_tokenizer_vocab(tok))
             abort();
-    if (pq_decode(tok, ids + 1, n - 1, false, &back, &back_len, NULL) != PQ_OK)
+    int first = n > 0 && ids[0] == tok->bos;
+    if (pq_decode(tok, ids + first, n - first, false, &back, &back_len, NULL) != PQ_OK)
         abort();
     if (exact && !memmem(text, len, SPACE, 3) && (back_len != len || memcmp(back, text, len) != 0))
         abort();
@@ -46,7 +48,7 @@ static void check_reply(const char *text, size_t len) {
     int32_t *ids;
     int n;
     bool ended = false;
-    if (pq_reply_open(&reply, mini, NULL) != PQ_OK ||
+    if (pq_reply_open(&reply, mini, NULL, false, NULL) != PQ_OK ||
         pq_encode(mini, text, len, false, &ids, &n, NULL) != PQ_OK)
         abort();
     for (int i = 0; i < n && !ended; i++) {
@@ -67,27 +69,27 @@ static void check_reply(const char *text, size_t len) {
 }
 
 static void check_files(const uint8_t *data, size_t size) {
-    struct pq_tokenizer_files files = {(const char *)model.data,
-                                       (const char *)config.data,
-                                       model.size,
-                                       config.size,
-                                       "model",
-                                       "config"};
-    bool is_model = data[0] == '\n';
-    if (is_model) {
-        files.model = (const char *)data;
-        files.model_size = size;
-    } else {
-        files.config = (const char *)data;
-        files.config_size = size;
-    }
+    const struct pq_tokenizer_file given = {(const char *)data, "fuzzed", size};
+    struct pq_tokenizer_files files = {
+        .model = {(const char *)model.data, "model", model.size},
+        .json = {.name = "json"},
+        .config = {(const char *)config.data, "config", config.size},
+        .jinja = {.name = "jinja"},
+    };
+    if (data[0] == '\n')
+        files.model = given;
+    else if (!memmem(data, size, "\"vocab\"", 7))
+        files.config = given;
+    else
+        files = (struct pq_tokenizer_files){.json = given, .config.name = "config"};
     struct pq_err err = {""};
     struct pq_tokenizer *tok;
     if (pq_tokenizer_parse(&tok, &files, &err) != PQ_OK) {
-        fuzz_check_sentence(err.text, is_model ? "model: " : "config: ");
+        fuzz_check_sentence(err.text, "fuzzed: ");
         return;
     }
-    static const char text[] = "[unused9]def f(s):\n    return s.upper()  # 中文\xff[unused10]";
+    static const char text[] =
+        "[unused9]def f(s):\n    return s.upper()  # 中文 e\u0301 123\xff[unused10]<|im_end|>";
     check_text(tok, text, sizeof text - 1, false);
     pq_tokenizer_close(tok);
 }

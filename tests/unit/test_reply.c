@@ -271,7 +271,7 @@ static void test_long_reply(void) {
 int main(void) {
     struct pq_err err;
     if (pq_tokenizer_open(&tok, "models/pangu-mini", &err) != PQ_OK ||
-        pq_reply_open(&reply, tok, &err) != PQ_OK) {
+        pq_reply_open(&reply, tok, NULL, false, &err) != PQ_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
