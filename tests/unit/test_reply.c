@@ -1,4 +1,4 @@
-#include "panq.h"
+#include "fixtures.h"
 #include "tap.h"
 
 #include <jansson.h>
@@ -260,6 +260,150 @@ static void test_golden_replies(void) {
     CHECK(all == 60 && !tap_failed_now);
 }
 
+/* ---- Families -------------------------------------------------------------------------------- */
+
+/* Replies by the template of `family` (NULL: raw), of a tokenizer of tests/golden. */
+struct other {
+    struct pq_tokenizer *tok;
+    struct pq_reply *reply;
+    struct pq_tokenizer *saved_tok;
+    struct pq_reply *saved_reply;
+};
+
+static bool become(struct other *o, const char *tokenizer, const char *family,
+                   const struct pq_config *config) {
+    struct pq_err err = {""};
+    const char *jinja = family ? fixture_find(family)->jinja : NULL;
+    *o = (struct other){.saved_tok = tok, .saved_reply = reply};
+    bool chatml = strcmp(tokenizer, "llama3") != 0;
+    o->tok =
+        fixture_open(tokenizer, chatml ? "{\"eos_token\": \"<|endoftext|>\"}" : NULL, jinja, &err);
+    if (!o->tok || pq_reply_open(&o->reply, o->tok, config, !family, &err) != PQ_OK) {
+        printf("# %s\n", err.text);
+        return false;
+    }
+    tok = o->tok;
+    reply = o->reply;
+    restart();
+    return true;
+}
+
+static void be_back(struct other *o) {
+    tok = o->saved_tok;
+    reply = o->saved_reply;
+    pq_reply_close(o->reply);
+    pq_tokenizer_close(o->tok);
+}
+
+/* Newlines at the ends of a part are left out, those inside are kept, whatever tokens bring them.
+ */
+static void test_qwen3_reply(void) {
+    struct other o;
+    CHECK(become(&o, "qwen", "qwen3", NULL));
+    bool good = feed_text("<think>\n\nLet\n\n\nme.\n\n") && is_whole("Let\n\n\nme.", "", 12) &&
+                streamed("{T}Let\n\n\nme.");
+    good = good && feed_text("</think>\n\nFour\n") && !shown.ended && feed_text("\n.\n<|im_end|>");
+    good = good && shown.ended && streamed("{T}Let\n\n\nme.{C}Four\n\n.") &&
+           strcmp(pq_reply_content(reply), "Four\n\n.") == 0;
+    restart(); /* what was held back is forgotten */
+    good = good && feed_text("<think>\n\n</think>\n\n x\n ") && is_whole("", " x\n ", 2);
+    restart();
+    good = good && feed_text("\nx\n") && feed_text("<|im_end|>") && streamed("{C}x");
+    be_back(&o);
+    CHECK(good);
+}
+
+/* The prompt has opened the thinking. */
+static void test_r1_reply(void) {
+    struct other o;
+    CHECK(become(&o, "qwen", "r1", NULL));
+    bool good = feed_text("a\n") && is_whole("a", "", 2) && feed_text("</think>\n\nb");
+    good = good && feed_text("<think>") && feed_text("<｜end▁of▁sentence｜>") && shown.ended;
+    good = good && is_whole("a", "b<think>", 2) && streamed("{T}a{C}b<think>");
+    restart();
+    good = good && feed_text("a") && is_whole("a", "", 1) && streamed("{T}a");
+    be_back(&o);
+    CHECK(good);
+}
+
+/* Models that do not think: nothing is a mark, and whitespace is kept. */
+static void test_plain_reply(void) {
+    struct other o;
+    CHECK(become(&o, "qwen", "qwen25", NULL));
+    bool good = feed_text("\n<think>a</think>\n") && is_whole("", "\n<think>a</think>\n", 0);
+    good =
+        good && feed_text("<|im_start|>") && !shown.ended && feed_text("<|im_end|>") && shown.ended;
+    good = good && streamed("{C}\n<think>a</think>\n");
+    be_back(&o);
+    CHECK(good);
+}
+
+/* A reply ends at the template's mark, the tokenizer's EOS and the config's ids, raw or not. */
+static void test_ends(void) {
+    struct pq_config config = {.n_eos = 2};
+    for (int raw = 0; raw < 2; raw++) {
+        struct other o;
+        CHECK(become(&o, "qwen", raw ? NULL : "qwen3", &config));
+        config.eos[0] = pq_tokenizer_added(tok, "<tool_call>");
+        config.eos[1] = tok->bytes['z'];
+        be_back(&o);
+        CHECK(become(&o, "qwen", raw ? NULL : "qwen3", &config));
+        static const char *const ends[] = {"<tool_call>", "z", "<|endoftext|>", "<|im_end|>"};
+        bool good = true;
+        for (int i = 0; i < 4 - raw; i++) {
+            restart();
+            good = good && feed_text("a") && !shown.ended && feed_text(ends[i]) && shown.ended &&
+                   strcmp(pq_reply_content(reply), "a") == 0;
+        }
+        be_back(&o);
+        CHECK(good);
+    }
+}
+
+/* Without a template only raw replies can be had, in which all is content. */
+static void test_raw_reply(void) {
+    struct other o;
+    CHECK(become(&o, "qwen", NULL, NULL));
+    bool good = feed_text("\n<think>\na</think><|im_end|>b") && !shown.ended &&
+                is_whole("", "\n<think>\na</think>b", 0) && streamed("{C}\n<think>\na</think>b");
+    struct pq_err err = {""};
+    struct pq_reply *none = NULL;
+    good = good && pq_reply_open(&none, tok, NULL, false, &err) == PQ_EUNSUPPORTED && !none &&
+           strstr(err.text, "--raw");
+    be_back(&o);
+    CHECK(good);
+    CHECK_OK(pq_reply_open(&none, tok, NULL, true, &err)); /* openPangu's marks neither */
+    struct pq_reply *saved = reply;
+    reply = none;
+    restart();
+    good = feed_text("[unused16]a[unused17]b") && is_whole("", "[unused16]a[unused17]b", 0) &&
+           feed(END) && shown.ended;
+    reply = saved;
+    pq_reply_close(none);
+    CHECK(good);
+}
+
+/* No feed shows half a character, whatever bytes tokens stand for; together they are the text. */
+static void test_streamed_characters(void) {
+    static const char text[] = "e\u0301 \u4e1c\u4eac \U0001f642\U0001f469\u200d\U0001f467 \u0928";
+    struct other o;
+    CHECK(become(&o, "llama3", NULL, NULL));
+    struct pq_err err;
+    int32_t *ids;
+    int n;
+    CHECK_OK(pq_encode(tok, text, strlen(text), false, &ids, &n, &err));
+    bool good = n > 12; /* of 12 characters: some were cut */
+    for (int i = 0; i < n; i++) {
+        size_t before = shown.len;
+        good = good && feed(ids[i]) && (shown.text[before] & 0xc0) != 0x80 &&
+               (shown.len == before || !strstr(shown.text + before, "\ufffd"));
+    }
+    free(ids);
+    good = good && strcmp(shown.text + 3, text) == 0;
+    be_back(&o);
+    CHECK(good);
+}
+
 static void test_long_reply(void) {
     restart();
     CHECK(feed(THINK));
@@ -289,6 +433,12 @@ int main(void) {
     RUN(test_bad_bytes);
     RUN(test_tail_at_a_mark);
     RUN(test_golden_replies);
+    RUN(test_qwen3_reply);
+    RUN(test_r1_reply);
+    RUN(test_plain_reply);
+    RUN(test_ends);
+    RUN(test_raw_reply);
+    RUN(test_streamed_characters);
     RUN(test_long_reply);
     pq_reply_close(NULL);
     pq_reply_close(reply);
