@@ -126,7 +126,8 @@ fuzz-smoke: $(FUZZ:%=$(BUILD)/tests/fuzz/smoke_%)
 	$(BUILD)/tests/fuzz/smoke_config 20000 tests/fuzz/seeds/w8a8.json \
 	    models/pangu-mini/config.json models/pangu-mini/generation_config.json
 	$(BUILD)/tests/fuzz/smoke_tokenizer 3000 models/pangu-mini/tokenizer.model \
-	    models/pangu-mini/tokenizer_config.json models/pangu-mini/README.md
+	    models/pangu-mini/tokenizer_config.json models/pangu-mini/README.md \
+	    tests/golden/bpe-qwen.json tests/golden/bpe-gpt2.json
 fuzz:
 	$(MAKE) lib CC=clang CXX=clang++ BUILD=$(BUILD)/fuzz SANITIZE=fuzzer-no-link,address,undefined
 	@for target in $(FUZZ); do \
