@@ -65,6 +65,12 @@ static enum pq_status compose(const char *text, size_t len, utf8proc_int32_t *ch
     return PQ_OK;
 }
 
+/* Whether nothing composes with the character or across it.  U+11A7 is among them: utf8proc 2.8
+ * takes it for a final consonant of Hangul, the one before the first, and drops it. */
+static bool is_inert(utf8proc_int32_t code) {
+    return code == 0x11a7 || pq_unicode_inert(code);
+}
+
 /* The same for any text, between its inert characters. */
 static enum pq_status compose_all(const char *text, size_t len, utf8proc_int32_t *chars,
                                   uint64_t *keys, size_t room, struct pq_buffer *out,
@@ -74,7 +80,7 @@ static enum pq_status compose_all(const char *text, size_t len, utf8proc_int32_t
     for (size_t at = 0, step; at < len; at += step) {
         utf8proc_int32_t code;
         step = (size_t)utf8proc_iterate(bytes + at, (utf8proc_ssize_t)(len - at), &code);
-        if (!pq_unicode_inert(code))
+        if (!is_inert(code))
             continue;
         PQ_TRY(compose(text + start, at - start, chars, keys, room, out, err));
         PQ_TRY(pq_buffer_append(out, text + at, step, err));

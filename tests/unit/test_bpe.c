@@ -178,8 +178,9 @@ static void test_nfc(void) {
     CHECK(normalizes("q\u0307\u0323", "q\u0323\u0307"));
     CHECK(normalizes("\u0344", "\u0308\u0301") && normalizes("\u0390", "\u0390"));
     CHECK(normalizes("\u1112\u1161\u11ab", "\ud55c") && normalizes("\u1100\u1161", "\uac00"));
-    CHECK(normalizes("\u0958", "\u0915\u093c"));       /* excluded from composition */
-    CHECK(normalizes("\ufb01\u00b2", "\ufb01\u00b2")); /* compatibility stays */
+    CHECK(normalizes("\uc18c\u11a7\u11b8", "\uc18c\u11a7\u11b8")); /* no final consonant */
+    CHECK(normalizes("\u0958", "\u0915\u093c"));                   /* excluded from composition */
+    CHECK(normalizes("\ufb01\u00b2", "\ufb01\u00b2"));             /* compatibility stays */
     CHECK(normalizes("a\u0327\u0301\u0323", "\u1ea1\u0327\u0301"));
     CHECK(normalizes("\u0301\u0323", "\u0323\u0301"));
     /* U+0898 is a mark since Unicode 14, which Hugging Face's tables do not have. */
