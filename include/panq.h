@@ -161,8 +161,8 @@ int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
  * nothing for Qwen.  *ids is malloc'd for the caller to free.  What does not come back by
  * pq_decode: with tokenizer.model a U+2581, which has the ids of a space and decodes as one; with
  * tokenizer.json what NFC changes, where it is asked for, and bytes that the vocabulary has no
- * token for, which are left out.  The ids are those of Hugging Face's library, with the characters
- * of PCRE2's and utf8proc's version of Unicode.  Texts over 512 MiB are PQ_EINVAL. */
+ * token for, which are left out.  The ids are those of Hugging Face's tokenizers 0.23.
+ * Texts over 512 MiB are PQ_EINVAL. */
 enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
                          int32_t **ids, int *n, struct pq_err *err);
 /* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
