@@ -1,8 +1,8 @@
 """Holds transformers with compressed-tensors, and panq, against what a quantized checkpoint says.
 
-    python3 tools/check_compressed_tensors.py CHECKPOINT [--panq build/panq] [--tokens 64]
+    python3 tools/check_compressed_tensors.py PANQ CHECKPOINT [--tokens 64]
 
-CHECKPOINT is what `panq quantize` wrote, of any family and form.  The reference multiplies its weights
+PANQ is the program, CHECKPOINT what `panq quantize` wrote, of any family and form.  The reference multiplies its weights
 out by hand, in FP32, and rounds what enters a quantized linear to 8 bits a token by a hook, in one of
 two ways: compressed-tensors takes absmax / 127.5 as the scale, panq absmax / 127.
 
@@ -160,8 +160,6 @@ def check(directory, what, args, share_of):
         good = kl < 1e-9
     else:
         print("  transformers does not read this form")
-    if not args.panq:
-        return good
     model = reference(directory, config, group_size, round_as_panq)[0]
     want = model(ids).logits[0]
     roundings = compare("the two roundings in the reference", want, want_other)
@@ -173,8 +171,8 @@ def check(directory, what, args, share_of):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("panq")
     parser.add_argument("checkpoint")
-    parser.add_argument("--panq", help="the program, to be compared too")
     parser.add_argument("--tokens", type=int, default=64)
     args = parser.parse_args()
     with torch.inference_mode(), tempfile.TemporaryDirectory() as first:
