@@ -136,8 +136,8 @@ const struct pq_command pq_command_quantize = {
     .summary = "write a checkpoint with 8-bit or 4-bit weights",
     .details =
         "OUT appears whole or not at all: it is written beside and renamed.  A w8a8 OUT is in\n"
-        "compressed-tensors' int-quantized layout; --portable makes one that vLLM and\n"
-        "transformers load unchanged.\n",
+        "compressed-tensors' int-quantized layout; --portable makes one that\n"
+        "transformers loads unchanged.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_quantize,
