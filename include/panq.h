@@ -308,7 +308,7 @@ typedef bool pq_progress_fn(void *user, const char *what, uint64_t done, uint64_
 struct pq_quantize_options {
     enum pq_scheme scheme;    /* W8A8 or W4A8 */
     int group;                /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
-    bool portable;            /* head and embeddings stay as they are, for other engines */
+    bool portable;            /* head and embeddings stay, W4 is pack-quantized: docs/format.md */
     pq_progress_fn *progress; /* may be NULL */
     void *user;
 };

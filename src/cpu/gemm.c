@@ -127,7 +127,6 @@ struct section {
     const struct pq_ops *ops;
     const struct pq_rows *rows;
     const struct pq_product *products;
-    int n;
     int panels; /* of all products */
     int grain;  /* panels of a task */
     void *const *scratch;
@@ -178,11 +177,11 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
 
 static void multiply_task(void *arg, int task, int thread) {
     const struct section *s = arg;
-    const struct pq_product *product = s->products;
     int from = task * s->grain, to = from + s->grain < s->panels ? from + s->grain : s->panels;
     for (int p = from; p < to; p++) {
         int panel = p;
-        for (product = s->products; panel >= pq_linear_panels(product->linear); product++)
+        const struct pq_product *product = s->products;
+        for (; panel >= pq_linear_panels(product->linear); product++)
             panel -= pq_linear_panels(product->linear);
         multiply_panel(s, product, panel, s->scratch[thread]);
     }
@@ -190,7 +189,7 @@ static void multiply_task(void *arg, int task, int thread) {
 
 void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_rows *rows,
                  const struct pq_product *products, int n, void *const *scratch) {
-    struct section s = {.ops = ops, .rows = rows, .products = products, .n = n, .scratch = scratch};
+    struct section s = {.ops = ops, .rows = rows, .products = products, .scratch = scratch};
     for (int i = 0; i < n; i++)
         s.panels += pq_linear_panels(products[i].linear);
     int most = pq_pool_threads(pool) * TASKS_PER_THREAD;

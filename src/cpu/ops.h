@@ -54,7 +54,8 @@ typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks
 typedef void pq_tile_fp_fn(float *acc, int rows, const void *x, const void *w, int units);
 
 struct pq_elementwise {
-    /* y[i] = x[i] / sqrt(mean(x^2) + eps) * gamma[i].  Zhang & Sennrich, arXiv:1910.07467 eq. 4. */
+    /* y[i] = x[i] / sqrt(mean(x^2) + eps) * gamma[i].  Zhang & Sennrich, arXiv:1910.07467 eq. 4.
+     * y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *gamma, int n, float eps);
     /* q[i] = round(x[i] / scale) in -127..127, scale = absmax / 127, ties to even; a zero row has
      * scale 0.  blocks[b] = sum of q over block b; returns the scale.  n is a multiple of

@@ -7,12 +7,16 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+/* Inputs of the widest linear. */
+static int widest_input(const struct pq_config *c) {
+    int mlp = c->ffn > c->hidden ? c->ffn : c->hidden, attention = c->heads * c->head_dim;
+    return attention > mlp ? attention : mlp;
+}
+
 /* What a task needs at most: a row of floats and its conversion, an unpacked panel, or a tile of
  * attention. */
 static size_t thread_bytes(const struct pq_config *c) {
-    int widest = c->ffn > c->hidden ? c->ffn : c->hidden;
-    if (c->heads * c->head_dim > widest)
-        widest = c->heads * c->head_dim;
+    int widest = widest_input(c);
     size_t rows = (size_t)(widest + PQ_BLOCK) * 3 * sizeof(float);
     return larger(larger(rows, pq_multiply_scratch(widest)), pq_attention_scratch(c->head_dim));
 }
@@ -24,9 +28,7 @@ static size_t place(struct pq_context *ctx, bool placing) {
     size_t m = (size_t)ctx->options.batch, sequences = (size_t)ctx->options.sequences;
     size_t d = (size_t)c->head_dim, q = m * (size_t)c->heads * d, kv = m * (size_t)c->kv_heads * d;
     size_t ffn = m * (size_t)c->ffn, threads = (size_t)pq_pool_threads(ctx->pool);
-    int widest = c->ffn > c->hidden ? c->ffn : c->hidden;
-    if (c->heads * c->head_dim > widest)
-        widest = c->heads * c->head_dim;
+    int widest = widest_input(c);
     float *shared = NULL;
     struct {
         void *to;
