@@ -1,0 +1,186 @@
+/* Every family is Llama with more or fewer biases and, in Qwen3, a norm over each head of q and k:
+ *   x += o(attention(rope(norm(q(n1))), rope(norm(k(n1))), v(n1))),  n1 = rmsnorm(x)
+ *   x += down(silu(gate(n2)) * up(n2)),                              n2 = rmsnorm(x)
+ * The residual stream x is FP32; a linear's input is rounded once, to what its weights meet. */
+#include "model/layer.h"
+
+#include <math.h>
+
+/* ---- Inputs of linears ----------------------------------------------------------------------- */
+
+/* One input of m rows of `width`, and what its row r is made of. */
+struct input {
+    enum pq_input which;
+    int m, width;
+    const float *gamma; /* the norm of x, or */
+    const float *rows;  /* [m][width] as it is, or, with both NULL, silu(gate) * up */
+    const int *pick;    /* row r is the norm of x's row pick[r]; NULL: of row r */
+};
+
+static struct input input_of(const struct pq_pass *p, const struct pq_layer *layer,
+                             enum pq_input which) {
+    const struct pq_config *c = &p->model->config;
+    struct input input = {.which = which, .m = p->m, .width = c->hidden};
+    switch (which) {
+    case PQ_INPUT_QKV:
+        input.gamma = layer->attention_norm;
+        break;
+    case PQ_INPUT_O:
+        input.rows = p->s->attention;
+        input.width = c->heads * c->head_dim;
+        break;
+    case PQ_INPUT_MLP:
+        input.gamma = layer->mlp_norm;
+        break;
+    case PQ_INPUT_DOWN:
+        input.width = c->ffn;
+        break;
+    case PQ_INPUT_HEAD:
+        input.gamma = p->model->norm;
+        break;
+    }
+    return input;
+}
+
+/* What the tasks that make an input share. */
+struct making {
+    const struct pq_pass *pass;
+    struct input input;
+    struct pq_rows integers, fp; /* in the kinds that the linears want */
+    bool want_integers, want_fp;
+};
+
+static void make_row(const struct making *making, int r, unsigned char *scratch) {
+    const struct pq_pass *p = making->pass;
+    const struct input *input = &making->input;
+    int width = input->width;
+    float *row = (float *)scratch, *temp = row + pq_round_up(width, PQ_BLOCK);
+    const float *x = row;
+    if (input->gamma) {
+        size_t from = (size_t)(input->pick ? input->pick[r] : r);
+        p->e->rmsnorm(row, p->s->x + from * (size_t)width, input->gamma, width,
+                      p->model->config.norm_eps);
+    } else if (input->rows) {
+        x = input->rows + (size_t)r * (size_t)width;
+    } else {
+        size_t at = (size_t)r * (size_t)width;
+        p->e->silu_mul(row, p->s->gate + at, p->s->up + at, width);
+    }
+    if (p->observer)
+        p->observer->row(p->observer->user, input->which, r, x, width);
+    if (making->want_integers)
+        pq_rows_set(&making->integers, p->e, r, x, width, temp);
+    if (making->want_fp)
+        pq_rows_set(&making->fp, p->e, r, x, width, temp);
+}
+
+/* A task is a tile of rows: its rows share cache lines, which two cores would fight for. */
+static void make_tile(void *arg, int tile, int thread) {
+    const struct making *making = arg;
+    int end = (tile + 1) * PQ_MR < making->input.m ? (tile + 1) * PQ_MR : making->input.m;
+    for (int r = tile * PQ_MR; r < end; r++)
+        make_row(making, r, making->pass->s->thread[thread]);
+}
+
+static void make(struct making *making) {
+    pq_pool_run(making->pass->ctx->pool, (making->input.m + PQ_MR - 1) / PQ_MR, make_tile, making);
+}
+
+static bool takes_integers(const struct pq_linear *linear) {
+    return linear->kind == PQ_KIND_I8 || linear->kind == PQ_KIND_I4;
+}
+
+/* products [n] of one input. */
+static void linears(const struct pq_pass *p, const struct input *input,
+                    const struct pq_product *products, int n) {
+    struct making making = {.pass = p, .input = *input};
+    struct pq_product integers[3], fp[3];
+    int n_integers = 0, n_fp = 0;
+    for (int i = 0; i < n; i++)
+        if (takes_integers(products[i].linear))
+            integers[n_integers++] = products[i];
+        else
+            fp[n_fp++] = products[i];
+    making.want_integers = n_integers > 0;
+    making.want_fp = n_fp > 0;
+    pq_rows_place(&making.integers, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
+    pq_rows_place(&making.fp, p->model->fp, input->m, input->width, p->s->fp_rows);
+    make(&making);
+    void *const *scratch = (void *const *)p->s->thread;
+    pq_multiply(p->ctx->pool, p->model->ops, &making.integers, integers, n_integers, scratch);
+    pq_multiply(p->ctx->pool, p->model->ops, &making.fp, fp, n_fp, scratch);
+}
+
+static struct pq_product product(const struct pq_linear *linear, float *y, bool add) {
+    return (struct pq_product){linear, y, (size_t)linear->n, add};
+}
+
+/* ---- The steps ------------------------------------------------------------------------------- */
+
+void pq_pass_angles(const struct pq_pass *p, int r) {
+    size_t half = (size_t)(p->model->config.head_dim / 2), at = (size_t)r * half;
+    for (size_t i = 0; i < half; i++) {
+        float angle = (float)p->s->positions[r] * p->model->frequencies[i];
+        p->s->cos[at + i] = cosf(angle);
+        p->s->sin[at + i] = sinf(angle);
+    }
+}
+
+void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, int index) {
+    struct pq_scratch *s = p->s;
+    struct pq_product qkv[] = {product(&layer->q, s->q, false), product(&layer->k, s->k, false),
+                               product(&layer->v, s->v, false)};
+    struct input input = input_of(p, layer, PQ_INPUT_QKV);
+    linears(p, &input, qkv, 3);
+    struct pq_attention a = {.ops = p->model->ops,
+                             .kv = &p->ctx->kv,
+                             .chunks = s->chunks,
+                             .n = p->n_chunks,
+                             .layer = index,
+                             .heads = p->model->config.heads,
+                             .q_norm = layer->q_norm,
+                             .k_norm = layer->k_norm,
+                             .norm_eps = p->model->config.norm_eps,
+                             .cos = s->cos,
+                             .sin = s->sin,
+                             .q = s->q,
+                             .k = s->k,
+                             .v = s->v,
+                             .out = s->attention,
+                             .first_task = s->first_task,
+                             .scratch = s->thread};
+    pq_attention_append(p->ctx->pool, &a);
+    pq_attention_run(p->ctx->pool, &a);
+}
+
+void pq_pass_output(const struct pq_pass *p, const struct pq_layer *layer) {
+    struct pq_product o = product(&layer->o, p->s->x, true);
+    struct input input = input_of(p, layer, PQ_INPUT_O);
+    linears(p, &input, &o, 1);
+}
+
+void pq_pass_gate_up(const struct pq_pass *p, const struct pq_layer *layer) {
+    struct pq_product up[] = {product(&layer->gate, p->s->gate, false),
+                              product(&layer->up, p->s->up, false)};
+    struct input input = input_of(p, layer, PQ_INPUT_MLP);
+    linears(p, &input, up, 2);
+}
+
+void pq_pass_down(const struct pq_pass *p, const struct pq_layer *layer) {
+    struct pq_product down = product(&layer->down, p->s->x, true);
+    struct input input = input_of(p, layer, PQ_INPUT_DOWN);
+    linears(p, &input, &down, 1);
+}
+
+void pq_pass_head(const struct pq_pass *p, const int *pick, int n, float *logits) {
+    struct pq_product head = product(&p->model->head, logits, false);
+    struct input input = input_of(p, NULL, PQ_INPUT_HEAD);
+    input.m = n;
+    input.pick = pick;
+    linears(p, &input, &head, 1);
+}
+
+void pq_pass_look(const struct pq_pass *p, const struct pq_layer *layer, enum pq_input input) {
+    struct making making = {.pass = p, .input = input_of(p, layer, input)};
+    make(&making);
+}
