@@ -53,7 +53,7 @@ int pq_pool_threads(const struct pq_pool *pool);
 
 /* ---- Instruction sets ------------------------------------------------------------------------ */
 
-/* Weakest first; each runs on every machine that has the ones above it in its own row. */
+/* Within an architecture weakest first. */
 enum pq_isa {
     PQ_ISA_C = 0,      /* plain C, the reference */
     PQ_ISA_AVX2,       /* AVX2 and FMA */
@@ -62,9 +62,11 @@ enum pq_isa {
     PQ_ISA_COUNT
 };
 
-enum pq_isa pq_isa_best(void);                         /* the best this processor and OS run */
-const char *pq_isa_name(enum pq_isa isa);              /* "c", "avx2", "avx512vnni", ... */
-bool pq_isa_parse(const char *name, enum pq_isa *isa); /* false: no such name */
+bool pq_isa_runs(enum pq_isa isa);        /* whether this processor and OS run it */
+enum pq_isa pq_isa_best(void);            /* the last that they run */
+const char *pq_isa_name(enum pq_isa isa); /* "c", "avx2", "avx512vnni", ... */
+/* false: no ISA of the architecture that this was built for has that name */
+bool pq_isa_parse(const char *name, enum pq_isa *isa);
 
 /* ---- Checkpoint directories ------------------------------------------------------------------ */
 

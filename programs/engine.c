@@ -11,9 +11,10 @@ static enum pq_status parse_isa(const char *name, enum pq_isa *isa, struct pq_er
     *isa = PQ_ISA_COUNT - 1;
     if (!name || pq_isa_parse(name, isa))
         return PQ_OK;
-    for (int i = 0; i < PQ_ISA_COUNT; i++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
-                 pq_isa_name((enum pq_isa)i));
+    for (enum pq_isa i = PQ_ISA_C; i < PQ_ISA_COUNT; i++)
+        if (pq_isa_parse(pq_isa_name(i), &(enum pq_isa){0})) /* one of this architecture's */
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+                     pq_isa_name(i));
     return pq_refuse(err, PQ_EINVAL, "--isa takes one of %s, not '%s'", names, name);
 }
 

@@ -1,4 +1,4 @@
-/* kernels.h - the kernels by name, for ops.c to choose from and for the tests. */
+/* kernels.h - the kernels by name, for the tables of ops.c and for the tests. */
 #ifndef PQ_CPU_KERNELS_H
 #define PQ_CPU_KERNELS_H
 
@@ -15,5 +15,10 @@ extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_ele
 double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avx512vnni(int rounds);
 double pq_peak_bf16_c(int rounds), pq_peak_bf16_avx2(int rounds),
     pq_peak_bf16_avx512vnni(int rounds), pq_peak_bf16_avx512bf16(int rounds);
+
+/* In the architecture's own ops.c: its ISAs' kernels, NULL for any other ISA, and whether this
+ * processor and operating system run one of them. */
+extern const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT];
+bool pq_native_runs(enum pq_isa isa);
 
 #endif

@@ -231,8 +231,10 @@ static void test_exactness(void) {
     CHECK_OK(pq_safetensors_open(&st, golden("qwen3-bias", "logits.safetensors"), &err));
     const int32_t *ids = tensor(&st, "ids");
     CHECK(logits_of(dir, ids, PQ_PRECISION_FP32, PQ_ISA_C, first));
-    for (int isa = 1; isa <= (int)pq_isa_best(); isa++) {
-        CHECK(logits_of(dir, ids, PQ_PRECISION_FP32, (enum pq_isa)isa, again));
+    for (enum pq_isa isa = PQ_ISA_C + 1; isa < PQ_ISA_COUNT; isa++) {
+        if (!pq_isa_runs(isa))
+            continue;
+        CHECK(logits_of(dir, ids, PQ_PRECISION_FP32, isa, again));
         CHECK(memcmp(first, again, sizeof first) == 0);
     }
     CHECK(logits_of(dir, ids, PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1, first));

@@ -1,0 +1,77 @@
+/* What an x86-64 processor and its operating system can run, and the kernels for it. */
+#include "cpu/kernels.h"
+
+#include <cpuid.h>
+
+static const struct pq_ops ops_avx2 = {
+    .isa = PQ_ISA_AVX2,
+    .tile_i8 = pq_tile_i8_avx2,
+    .tile_i4 = pq_tile_i4_avx2,
+    .unpack_i4 = pq_unpack_i4_avx2,
+    .tile_bf16 = pq_tile_bf16_avx2,
+    .tile_f32 = pq_tile_f32_avx2,
+    .e = &pq_elementwise_avx2,
+    .peak_i8 = pq_peak_i8_avx2,
+    .peak_bf16 = pq_peak_bf16_avx2,
+};
+
+static const struct pq_ops ops_avx512vnni = {
+    .isa = PQ_ISA_AVX512VNNI,
+    .tile_i8 = pq_tile_i8_avx512vnni,
+    .tile_i4 = pq_tile_i4_avx512vnni,
+    .unpack_i4 = pq_unpack_i4_avx512vnni,
+    .tile_bf16 = pq_tile_bf16_avx512vnni,
+    .tile_f32 = pq_tile_f32_avx512vnni,
+    .e = &pq_elementwise_avx512vnni,
+    .peak_i8 = pq_peak_i8_avx512vnni,
+    .peak_bf16 = pq_peak_bf16_avx512vnni,
+};
+
+static const struct pq_ops ops_avx512bf16 = {
+    .isa = PQ_ISA_AVX512BF16,
+    .tile_i8 = pq_tile_i8_avx512vnni,
+    .tile_i4 = pq_tile_i4_avx512vnni,
+    .unpack_i4 = pq_unpack_i4_avx512vnni,
+    .tile_bf16 = pq_tile_bf16_avx512bf16,
+    .tile_f32 = pq_tile_f32_avx512vnni,
+    .e = &pq_elementwise_avx512vnni,
+    .peak_i8 = pq_peak_i8_avx512vnni,
+    .peak_bf16 = pq_peak_bf16_avx512bf16,
+};
+
+/* The register state that the operating system saves: bit 1 SSE, 2 AVX, 5..7 AVX-512. */
+static uint64_t saved_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT] = {
+    [PQ_ISA_AVX2] = &ops_avx2,
+    [PQ_ISA_AVX512VNNI] = &ops_avx512vnni,
+    [PQ_ISA_AVX512BF16] = &ops_avx512bf16,
+};
+
+bool pq_native_runs(enum pq_isa isa) {
+    uint32_t a, b, c, d, b7, c7, d7, a71, x;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
+        return false;
+    uint32_t need1 = bit_AVX | bit_FMA | bit_F16C;
+    uint32_t need7 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    uint64_t state = saved_state();
+    bool avx2 = (c & need1) == need1 && (state & 0x6) == 0x6 &&
+                __get_cpuid_count(7, 0, &x, &b7, &c7, &d7) && (b7 & bit_AVX2);
+    if (isa == PQ_ISA_AVX2 || !avx2)
+        return avx2;
+    if (!__get_cpuid_count(7, 1, &a71, &b, &c, &d))
+        a71 = 0;
+    bool avx512vnni = (state & 0xe6) == 0xe6 && (b7 & need7) == need7 && (c7 & bit_AVX512VNNI);
+    switch (isa) {
+    case PQ_ISA_AVX512VNNI:
+        return avx512vnni;
+    case PQ_ISA_AVX512BF16:
+        return avx512vnni && (a71 & bit_AVX512BF16);
+    default:
+        return false;
+    }
+}
