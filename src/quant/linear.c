@@ -117,7 +117,7 @@ static void quantize_row(void *arg, int task, int thread) {
     if (linear->packed && s->groups)
         scale_groups(scale, own->multipliers, s->groups);
     else
-        pq_pack_multipliers(own->multipliers, s->groups, work->groups + row * s->group_bytes);
+        pq_pack_groups(own->multipliers, s->groups, work->groups + row * s->group_bytes);
 }
 
 /* The sentence for the first of the block's rows [rows] that is not finite, if there is one. */

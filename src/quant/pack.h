@@ -14,7 +14,7 @@ static inline void pq_pack_codes(const int8_t *codes, int k, uint8_t *out) {
 }
 
 /* multipliers [groups] 1..15; an odd number of them ends with a 0. */
-static inline void pq_pack_multipliers(const uint8_t *multipliers, int groups, uint8_t *out) {
+static inline void pq_pack_groups(const uint8_t *multipliers, int groups, uint8_t *out) {
     for (int g = 0; g < groups; g += 2) {
         int low = multipliers[g], high = g + 1 < groups ? multipliers[g + 1] : 0;
         out[g / 2] = (uint8_t)(low | high << 4);

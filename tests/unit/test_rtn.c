@@ -368,7 +368,7 @@ static void test_pack(void) {
         pq_pack_codes(codes, 2, out);
         CHECK(out[0] == byte && out[1] == 0xaa);
         out[0] = 1;
-        pq_pack_multipliers(multipliers, 2, out);
+        pq_pack_groups(multipliers, 2, out);
         CHECK(out[0] == byte && out[1] == 0xaa);
     }
     const int8_t codes[3] = {-8, 7, -1};
@@ -376,7 +376,7 @@ static void test_pack(void) {
     uint8_t out[3] = {0, 0, 0xaa};
     pq_pack_codes(codes, 3, out);
     CHECK(out[0] == 0xf0 && out[1] == 0x87 && out[2] == 0xaa);
-    pq_pack_multipliers(multipliers, 3, out);
+    pq_pack_groups(multipliers, 3, out);
     CHECK(out[0] == 0xf1 && out[1] == 0x09 && out[2] == 0xaa);
 }
 

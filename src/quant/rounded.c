@@ -1,0 +1,135 @@
+#include "quant/rounded.h"
+
+#include "base/half.h"
+#include "cpu/pack.h"
+#include "quant/pack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum pq_status pq_rounded_open(struct pq_rounded *out, enum pq_scheme scheme, int n, int k,
+                               int group, struct pq_err *err) {
+    struct pq_rounded r = {.scheme = scheme, .n = n, .k = k, .group = group};
+    if (scheme == PQ_SCHEME_W4A8 && group != PQ_GROUP_CHANNEL)
+        r.groups = (k - 1) / group + 1;
+    r.q = malloc((size_t)n * (size_t)k);
+    r.multiplier = malloc((size_t)n * (size_t)r.groups + 1);
+    r.scale = malloc((size_t)n * sizeof *r.scale);
+    if (!r.q || !r.multiplier || !r.scale) {
+        pq_rounded_close(&r);
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a linear of %d x %d", n, k);
+    }
+    *out = r;
+    return PQ_OK;
+}
+
+void pq_rounded_close(struct pq_rounded *rounded) {
+    free(rounded->q);
+    free(rounded->multiplier);
+    free(rounded->scale);
+    *rounded = (struct pq_rounded){0};
+}
+
+/* ---- Panels ---------------------------------------------------------------------------------- */
+
+struct packing {
+    struct pq_linear *linear;
+    const struct pq_rounded *rounded; /* or */
+    const float *w;                   /* [n][k] */
+    unsigned char **row;              /* [threads][2 k] */
+};
+
+static const void *row_of(const struct packing *p, int n, unsigned char *temp) {
+    const struct pq_linear *w = p->linear;
+    size_t k = (size_t)w->k, at = (size_t)n * k;
+    if (w->kind == PQ_KIND_F32)
+        return p->w + at;
+    if (w->kind == PQ_KIND_I8)
+        return p->rounded->q + at;
+    if (w->kind == PQ_KIND_I4) {
+        pq_pack_codes(p->rounded->q + at, w->k, temp);
+        return temp;
+    }
+    for (size_t i = 0; i < k; i++)
+        ((uint16_t *)temp)[i] = pq_f32_to_bf16(p->w[at + i]);
+    return temp;
+}
+
+static void pack_panel(void *arg, int panel, int thread) {
+    const struct packing *p = arg;
+    const struct pq_linear *w = p->linear;
+    unsigned char *to = w->panel + (size_t)panel * w->panel_bytes, *temp = p->row[thread];
+    unsigned char *mults = w->mults + (size_t)panel * w->mult_bytes;
+    for (int c = 0; c < PQ_NR && panel * PQ_NR + c < w->n; c++) {
+        int n = panel * PQ_NR + c;
+        pq_pack_row(w, to, c, row_of(p, n, temp));
+        if (w->kind != PQ_KIND_I4)
+            continue;
+        const struct pq_rounded *r = p->rounded;
+        if (r->groups)
+            pq_pack_groups(r->multiplier + (size_t)n * (size_t)r->groups, r->groups, temp);
+        pq_pack_multipliers(w, mults, c, r->groups ? temp : NULL);
+    }
+}
+
+/* Panels, multipliers, scales and bias of a linear whose shape is set, zeroed, in one piece. */
+static bool allocate(struct pq_linear *w) {
+    size_t panels = (size_t)pq_linear_panels(w), columns = panels * PQ_NR;
+    size_t bytes = panels * (w->panel_bytes + w->mult_bytes) + 2 * columns * sizeof(float);
+    w->panel = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!w->panel)
+        return false;
+    memset(w->panel, 0, bytes);
+    w->scale = (float *)(w->panel + panels * w->panel_bytes);
+    w->bias = w->scale + columns;
+    w->mults = (unsigned char *)(w->bias + columns);
+    return true;
+}
+
+static enum pq_status pack(struct packing *p, const float *bias, struct pq_pool *pool,
+                           struct pq_err *err) {
+    struct pq_linear *w = p->linear;
+    size_t threads = (size_t)pq_pool_threads(pool), row = ((size_t)w->k * 2 + 63) / 64 * 64;
+    unsigned char *memory = malloc(threads * (row + sizeof *p->row));
+    if (!memory || !allocate(w)) {
+        free(memory);
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a linear of %d x %d", w->n, w->k);
+    }
+    p->row = (unsigned char **)memory;
+    for (size_t t = 0; t < threads; t++)
+        p->row[t] = memory + threads * sizeof *p->row + t * row;
+    pq_pool_run(pool, pq_linear_panels(w), pack_panel, p);
+    if (p->rounded)
+        memcpy(w->scale, p->rounded->scale, (size_t)w->n * sizeof *w->scale);
+    if (bias)
+        memcpy(w->bias, bias, (size_t)w->n * sizeof *w->bias);
+    free(memory);
+    return PQ_OK;
+}
+
+enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rounded *rounded,
+                                      const float *bias, struct pq_pool *pool, struct pq_err *err) {
+    struct pq_linear linear = {0};
+    pq_linear_shape(&linear, rounded->scheme == PQ_SCHEME_W4A8 ? PQ_KIND_I4 : PQ_KIND_I8,
+                    rounded->n, rounded->k, rounded->group);
+    struct packing packing = {.linear = &linear, .rounded = rounded};
+    PQ_TRY(pack(&packing, bias, pool, err));
+    *out = linear;
+    return PQ_OK;
+}
+
+enum pq_status pq_linear_from_floats(struct pq_linear *out, enum pq_kind kind, const float *w,
+                                     int n, int k, const float *bias, struct pq_pool *pool,
+                                     struct pq_err *err) {
+    struct pq_linear linear = {0};
+    pq_linear_shape(&linear, kind, n, k, PQ_GROUP_CHANNEL);
+    struct packing packing = {.linear = &linear, .w = w};
+    PQ_TRY(pack(&packing, bias, pool, err));
+    *out = linear;
+    return PQ_OK;
+}
+
+void pq_linear_release(struct pq_linear *linear) {
+    free(linear->panel);
+    *linear = (struct pq_linear){0};
+}
