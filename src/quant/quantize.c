@@ -1,5 +1,5 @@
-/* pq_quantize: plan every tensor of the result, write its header, then stream tensor after tensor
- * through it, each from its mapping into the file. */
+/* pq_quantize: part after part, the tensors outside of layers and then each layer, every tensor
+ * streamed from its mapping into the part's file; in the end the parts are joined. */
 #include "panq.h"
 
 #include "io/json.h"
@@ -8,7 +8,7 @@
 #include "quant/linear.h"
 #include "quant/progress.h"
 #include "quant/recipe.h"
-#include "quant/staging.h"
+#include "quant/parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -55,14 +55,19 @@ static struct pq_stored_linear linear_of(const struct job *job, int i) {
                                      .packed = job->recipe.packed};
 }
 
-static enum pq_status declare_all(const struct job *job, struct pq_writer *writer,
-                                  struct pq_err *err) {
-    PQ_TRY(pq_writer_metadata(writer, "format", "pt", err));
-    PQ_TRY(pq_writer_metadata(writer, "panq", PQ_VERSION, err));
-    PQ_TRY(pq_writer_metadata(writer, "recipe", pq_recipe_show(&job->recipe).s, err));
+/* The part that a tensor belongs to: its layer's, or that of all tensors outside of layers. */
+static int part_of(const char *name) {
+    int layer;
+    return sscanf(name, "model.layers.%d.", &layer) == 1 ? 1 + layer : 0;
+}
+
+static enum pq_status declare_part(const struct job *job, int part, struct pq_writer *writer,
+                                   struct pq_err *err) {
     for (int i = 0; i < job->n; i++) {
         const struct pq_tensor_info *info = &job->tensors[i];
         struct pq_stored_linear linear = linear_of(job, i);
+        if (part_of(info->name) != part)
+            continue;
         if (linear.scheme == PQ_SCHEME_FP)
             PQ_TRY(
                 pq_writer_declare(writer, info->name, info->dtype, info->rank, info->shape, err));
@@ -85,30 +90,52 @@ static enum pq_status copy_tensor(struct job *job, const struct pq_tensor *tenso
     return PQ_OK;
 }
 
-static enum pq_status write_all(struct job *job, struct pq_writer *writer, struct pq_err *err) {
-    PQ_TRY(declare_all(job, writer, err));
+static enum pq_status write_part(struct job *job, int part, struct pq_writer *writer,
+                                 struct pq_err *err) {
+    PQ_TRY(declare_part(job, part, writer, err));
     for (int i = 0; i < job->n; i++) {
         struct pq_stored_linear linear = linear_of(job, i);
+        if (part_of(job->tensors[i].name) != part)
+            continue;
         if (linear.scheme == PQ_SCHEME_FP)
             PQ_TRY(copy_tensor(job, linear.source, writer, err));
         else
             PQ_TRY(pq_stored_linear_write(&linear, writer, job->pool, &job->progress, err));
     }
-    return pq_writer_end(writer, err);
+    return PQ_OK;
+}
+
+/* Count what an earlier run has done. */
+static enum pq_status skip_part(struct job *job, int part, struct pq_err *err) {
+    size_t bytes = 0;
+    for (int i = 0; i < job->n; i++)
+        if (part_of(job->tensors[i].name) == part)
+            bytes += job->tensors[i].bytes;
+    return pq_progress_add(&job->progress, "what is there already", bytes, err);
+}
+
+static enum pq_status make_part(struct job *job, const struct pq_staging *staging, int part,
+                                struct pq_err *err) {
+    struct pq_writer *writer;
+    if (pq_part_exists(staging, part))
+        return skip_part(job, part, err);
+    PQ_TRY(pq_part_open(&writer, staging, part, err));
+    enum pq_status status = write_part(job, part, writer, err);
+    if (status == PQ_OK)
+        return pq_part_end(writer, staging, part, err);
+    pq_writer_close(writer);
+    return status;
 }
 
 static enum pq_status write_weights(struct job *job, const struct pq_staging *staging,
                                     struct pq_err *err) {
-    char *path = pq_path_join(staging->path, "model.safetensors");
-    if (!path)
-        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", staging->path);
-    struct pq_writer *writer = NULL;
-    enum pq_status status = pq_writer_open(&writer, path, err);
-    if (status == PQ_OK)
-        status = write_all(job, writer, err);
-    pq_writer_close(writer);
-    free(path);
-    return status;
+    struct pq_recipe_text recipe = pq_recipe_show(&job->recipe);
+    const struct pq_metadata metadata[] = {
+        {"format", "pt"}, {"panq", PQ_VERSION}, {"recipe", recipe.s}};
+    int parts = 1 + pq_checkpoint_config(job->ckpt)->layers;
+    for (int part = 0; part < parts; part++)
+        PQ_TRY(make_part(job, staging, part, err));
+    return pq_parts_join(staging, parts, metadata, 3, err);
 }
 
 /* ---- What goes along ------------------------------------------------------------------------- */
@@ -178,17 +205,54 @@ static enum pq_status copy_files(const char *from, const struct pq_staging *stag
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
+/* All that the result depends on: what makes it, and the tensors that it is made from, as far as
+ * names, sizes and the times of their files tell. */
+static enum pq_status stamp_of(const struct job *job, char **stamp, struct pq_err *err) {
+    size_t size = 0;
+    FILE *text = open_memstream(stamp, &size);
+    if (!text)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
+    fprintf(text, "panq %s\nrecipe %s\nfrom %s\n", PQ_VERSION, pq_recipe_show(&job->recipe).s,
+            pq_checkpoint_dir(job->ckpt));
+    const char *last = "";
+    for (int i = 0; i < job->n; i++) {
+        const struct pq_tensor_info *t = &job->tensors[i];
+        struct stat st = {0};
+        char *path = NULL;
+        if (strcmp(t->file, last) != 0 &&
+            (path = pq_path_join(pq_checkpoint_dir(job->ckpt), t->file)) && stat(path, &st) == 0)
+            fprintf(text, "%s %lld %lld.%09ld\n", t->file, (long long)st.st_size,
+                    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        last = t->file;
+        free(path);
+    }
+    return fclose(text) == 0 ? PQ_OK : pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
+}
+
+static enum pq_status make(struct job *job, const struct pq_staging *staging, struct pq_err *err) {
+    PQ_TRY(write_config(job, staging, err));
+    PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
+    return write_weights(job, staging, err);
+}
+
+/* Where the next run may end better, it finds what this one has made. */
+static bool worth_keeping(const struct pq_staging *staging, enum pq_status status) {
+    return (status == PQ_EIO || status == PQ_ENOMEM || status == PQ_ECANCELLED) &&
+           pq_part_exists(staging, 0);
+}
+
 static enum pq_status quantize(struct job *job, const char *out, struct pq_err *err) {
     struct pq_staging staging;
-    PQ_TRY(pq_staging_open(&staging, out, err));
-    enum pq_status status = write_config(job, &staging, err);
+    char *stamp = NULL;
+    enum pq_status status = stamp_of(job, &stamp, err);
     if (status == PQ_OK)
-        status = copy_files(pq_checkpoint_dir(job->ckpt), &staging, err);
-    if (status == PQ_OK)
-        status = write_weights(job, &staging, err);
+        status = pq_staging_open(&staging, out, stamp, err);
+    free(stamp);
+    PQ_TRY(status);
+    status = make(job, &staging, err);
     if (status == PQ_OK)
         status = pq_staging_commit(&staging, err);
-    pq_staging_close(&staging);
+    pq_staging_close(&staging, worth_keeping(&staging, status));
     return status;
 }
 

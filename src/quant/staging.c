@@ -101,7 +101,24 @@ static void let_go(struct pq_staging *staging) {
     *staging = (struct pq_staging){.fd = -1};
 }
 
-static enum pq_status open_named(struct pq_staging *staging, struct pq_err *err) {
+/* Says what OUT.partial is the beginning of. */
+static const char STAMP[] = "unfinished-stamp.txt";
+
+/* Has an earlier run left its work under this stamp? */
+static bool has_stamp(const struct pq_staging *staging, const char *stamp) {
+    struct pq_map map;
+    char *path = pq_path_join(staging->path, STAMP);
+    bool same = path && pq_map_open(&map, path, NULL) == PQ_OK;
+    if (same) {
+        same = map.size == strlen(stamp) && memcmp(map.data, stamp, map.size) == 0;
+        pq_map_close(&map);
+    }
+    free(path);
+    return same;
+}
+
+static enum pq_status open_named(struct pq_staging *staging, const char *stamp,
+                                 struct pq_err *err) {
     PQ_TRY(check_absent(staging->out, err));
     for (bool again = true; again;) {
         if (staging->fd >= 0)
@@ -109,10 +126,14 @@ static enum pq_status open_named(struct pq_staging *staging, struct pq_err *err)
         PQ_TRY(acquire(staging, &again, err));
     }
     PQ_TRY(empty(staging, true, err));
-    return empty(staging, false, err);
+    if (has_stamp(staging, stamp))
+        return PQ_OK;
+    PQ_TRY(empty(staging, false, err));
+    return pq_staging_write(staging, STAMP, stamp, strlen(stamp), err);
 }
 
-enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, struct pq_err *err) {
+enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const char *stamp,
+                               struct pq_err *err) {
     size_t length = strlen(dir);
     while (length > 1 && dir[length - 1] == '/')
         length--;
@@ -123,7 +144,7 @@ enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, struct p
         free(staging.out);
         return pq_fail(err, PQ_ENOMEM, "%s: out of memory", dir);
     }
-    enum pq_status status = open_named(&staging, err);
+    enum pq_status status = open_named(&staging, stamp, err);
     if (status != PQ_OK) {
         let_go(&staging);
         return status;
@@ -132,7 +153,7 @@ enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, struct p
     if (status == PQ_OK)
         *out = staging;
     else
-        pq_staging_close(&staging);
+        pq_staging_close(&staging, false);
     return status;
 }
 
@@ -184,7 +205,7 @@ static void sync_parent(const char *path) {
 }
 
 enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err) {
-    if (fsync(staging->fd) != 0)
+    if (unlinkat(staging->fd, STAMP, 0) != 0 || fsync(staging->fd) != 0)
         return refused(staging->path, "write", err);
     int done = renameat2(AT_FDCWD, staging->path, AT_FDCWD, staging->out, RENAME_NOREPLACE);
     /* Some file systems cannot refuse to replace; rename replaces an empty directory at most. */
@@ -198,8 +219,8 @@ enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err)
     return PQ_OK;
 }
 
-void pq_staging_close(struct pq_staging *staging) {
-    if (staging->fd >= 0 && empty(staging, false, NULL) == PQ_OK)
+void pq_staging_close(struct pq_staging *staging, bool keep) {
+    if (staging->fd >= 0 && !keep && empty(staging, false, NULL) == PQ_OK)
         rmdir(staging->path);
     let_go(staging);
 }

@@ -489,10 +489,43 @@ static void test_progress_and_cancel(void) {
     remove_tree("out");
     for (uint64_t part = 0; part <= 4; part++) {
         uint64_t total = w.total;
+        remove_tree("out.partial");
         w = (struct watch){.stop = 1 + (total - 1) * part / 4};
         CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED);
-        CHECK(!exists(at("out")) && !exists(at("out.partial")));
+        CHECK(!exists(at("out")) && exists(at("out.partial")) == (part > 0));
     }
+    remove_tree("out.partial");
+}
+
+/* Counts how often the words of a resumed run were said. */
+static bool hear(void *user, const char *what, uint64_t done, uint64_t total) {
+    int *said = user;
+    *said += strcmp(what, "what is there already") == 0;
+    return done < total * 3 / 4;
+}
+
+/* What a stopped run has made is not made again, unless something else is wanted. */
+static void test_resume(void) {
+    struct pq_quantize_options options = W8;
+    int said = 0;
+    remove_tree("out");
+    remove_tree("want");
+    CHECK_OK(quantize(MINI, at("want"), &W8, 2));
+    options.progress = hear;
+    options.user = &said;
+    CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED && said == 0);
+    CHECK(exists(at("out.partial/part-00000.safetensors")));
+    CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED && said >= 2);
+    CHECK_OK(quantize(MINI, at("out"), &W8, 1));
+    CHECK(same_file(at("want"), at("out"), "model.safetensors"));
+    remove_tree("out");
+    CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED);
+    said = 0;
+    options = W4;
+    options.progress = hear;
+    options.user = &said;
+    CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED && said == 0);
+    remove_tree("out.partial");
 }
 
 static bool make_out(void *user, const char *what, uint64_t done, uint64_t total) {
@@ -571,9 +604,11 @@ static void test_no_room(void) {
         CHECK(setrlimit(RLIMIT_FSIZE, &old) == 0);
         if (status != PQ_EIO || !strstr(err.text, strerror(EFBIG)))
             FAIL("limit %llu: status %d: %s", (unsigned long long)size, status, err.text);
-        CHECK(!exists(at("out")) && !exists(at("out.partial")));
+        CHECK(!exists(at("out")));
     }
-    CHECK_OK(quantize(MINI, at("out"), &W8, 2));
+    CHECK(exists(at("out.partial/part-00000.safetensors")));
+    CHECK_OK(quantize(MINI, at("out"), &W8, 2)); /* goes on where the room ended */
+    CHECK(!exists(at("out.partial")));
 }
 
 int main(void) {
@@ -591,6 +626,7 @@ int main(void) {
     RUN(test_what_goes_along);
     RUN(test_threads_change_nothing);
     RUN(test_progress_and_cancel);
+    RUN(test_resume);
     RUN(test_overtaken);
     RUN(test_refusals);
     RUN(test_partial_directories);
