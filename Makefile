@@ -37,9 +37,11 @@ LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 
 # An ISA file is compiled for what its suffix names; elementwise.c, plain C, once for each ISA.
 AVX2 := -mavx2 -mfma -mf16c
+AVXVNNI := $(AVX2) -mavxvnni
 AVX512VNNI := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
 AVX512BF16 := $(AVX512VNNI) -mavx512bf16
 $(BUILD)/src/cpu/x86/%_avx2.o: ISA := $(AVX2)
+$(BUILD)/src/cpu/x86/%_avxvnni.o: ISA := $(AVXVNNI)
 $(BUILD)/src/cpu/x86/%_avx512vnni.o: ISA := $(AVX512VNNI)
 $(BUILD)/src/cpu/x86/%_avx512bf16.o: ISA := $(AVX512BF16)
 ifeq ($(ARCH),x86_64)
@@ -162,7 +164,7 @@ install: programs lib
 
 compile-commands:
 	@{ echo '['; for f in $(LIB_C) $(wildcard programs/*.c tests/*/*.c tools/*.c); do \
-	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
+	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avxvnni.c) isa="$(AVXVNNI)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
 	        *_avx512bf16.c) isa="$(AVX512BF16)" ;; *) isa= ;; esac; \
 	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" "$(CURDIR)" $$f \
 	        "$(CC) $(CFLAGS_ALL) -Itests -Iprograms $$isa -c $$f"; comma=",$$(printf '\n ')"; \

@@ -57,6 +57,7 @@ int pq_pool_threads(const struct pq_pool *pool);
 enum pq_isa {
     PQ_ISA_C = 0,      /* plain C, the reference */
     PQ_ISA_AVX2,       /* AVX2 and FMA */
+    PQ_ISA_AVXVNNI,    /* the same and AVX-VNNI: byte dot products in 256 bits */
     PQ_ISA_AVX512VNNI, /* AVX-512 F, BW, DQ, VL and VNNI */
     PQ_ISA_AVX512BF16, /* the same and AVX512-BF16 */
     PQ_ISA_COUNT

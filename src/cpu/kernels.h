@@ -4,15 +4,16 @@
 
 #include "cpu/ops.h"
 
-pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avx512vnni;
-pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avx512vnni;
+pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avxvnni, pq_tile_i8_avx512vnni;
+pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avxvnni, pq_tile_i4_avx512vnni;
 pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2, pq_unpack_i4_avx512vnni;
 pq_tile_fp_fn pq_tile_bf16_c, pq_tile_bf16_avx2, pq_tile_bf16_avx512vnni, pq_tile_bf16_avx512bf16;
 pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512vnni;
 
 extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512vnni;
 
-double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avx512vnni(int rounds);
+double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avxvnni(int rounds),
+    pq_peak_i8_avx512vnni(int rounds);
 double pq_peak_bf16_c(int rounds), pq_peak_bf16_avx2(int rounds),
     pq_peak_bf16_avx512vnni(int rounds), pq_peak_bf16_avx512bf16(int rounds);
 

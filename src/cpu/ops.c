@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const char *const names[PQ_ISA_COUNT] = {"c", "avx2", "avx512vnni", "avx512bf16"};
+static const char *const names[PQ_ISA_COUNT] = {"c", "avx2", "avxvnni", "avx512vnni", "avx512bf16"};
 
 static const struct pq_ops ops_c = {
     .isa = PQ_ISA_C,

@@ -25,9 +25,9 @@ enum {
     PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
 };
 
-/* acc[r][c] = start[r] + sum_j x[r][j] * w[c][j], x int8, w uint8 = code + 128, j < 4 * units.
- * Exact while |sum| < 2^31: k <= 66000.  start[r] = -128 * sum_j x[r][j] makes it the sum over
- * codes. */
+/* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
+ * start[r] = -128 * sum_j x[r][j], for kernels that multiply w as it is.  Exact while
+ * |sum| < 2^31: k <= 66000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
                            const void *w, int units);
 
@@ -41,7 +41,8 @@ struct pq_panel4 {
 };
 
 /* acc[r][c] = sum_b mult[c][b] * sum_{j in block b} x[r][j] * code[c][j]
- * x as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK inputs. */
+ * x in -127..127 as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK
+ * inputs. */
 typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
                            const struct pq_panel4 *w, int blocks);
 

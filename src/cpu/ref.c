@@ -8,13 +8,14 @@ void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, c
                   int units) {
     const int8_t *xs = x;
     const uint8_t *ws = w;
-    for (int i = 0; i < rows * PQ_NR; i++)
-        acc[i] = start[i / PQ_NR];
+    (void)start;
+    memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
     for (int i = 0; i < units; i++)
         for (int r = 0; r < rows; r++)
             for (int c = 0; c < PQ_NR; c++)
                 for (int j = 0; j < 4; j++)
-                    acc[r * PQ_NR + c] += xs[(i * rows + r) * 4 + j] * ws[(i * PQ_NR + c) * 4 + j];
+                    acc[r * PQ_NR + c] +=
+                        xs[(i * rows + r) * 4 + j] * (ws[(i * PQ_NR + c) * 4 + j] - 128);
 }
 
 /* Code (+ 8) of input j of the panel's output c. */

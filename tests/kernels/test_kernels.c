@@ -35,11 +35,15 @@ static int8_t *x;
 static uint8_t *w, *mults;
 static int32_t want[PQ_MR * PQ_NR + GUARD], got[PQ_MR * PQ_NR + GUARD], starts[PQ_MR];
 
-static void start_sums(void) {
+static void fill_sums(void) {
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
         want[i] = got[i] = (int32_t)random32() >> 4;
-    for (int r = 0; r < PQ_MR; r++)
-        starts[r] = (int32_t)random32() >> 4;
+}
+
+static void start_sums(int rows, int units) {
+    memset(starts, 0, sizeof starts);
+    for (int i = 0; i < units * rows * 4; i++)
+        starts[i / 4 % rows] -= 128 * x[i];
 }
 
 static int first_difference(const void *a, const void *b, int n) {
@@ -56,9 +60,10 @@ static void tile_i8(void) {
     for (int l = 0; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
             int units = lengths[l];
-            fill_bytes(x, (size_t)units * rows * 4, -128, 127);
+            fill_bytes(x, (size_t)units * rows * 4, -127, 127);
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
-            start_sums();
+            fill_sums();
+            start_sums(rows, units);
             pq_tile_i8_c(want, rows, starts, x, w, units);
             ops->tile_i8(got, rows, starts, x, w, units);
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
@@ -96,7 +101,7 @@ static void tile_i4(void) {
                 fill_mults(blocks);
                 block_sums(sums, rows, blocks);
                 struct pq_panel4 panel = {w, mults, shifts[s]};
-                start_sums();
+                fill_sums();
                 pq_tile_i4_c(want, rows, x, sums, &panel, blocks);
                 ops->tile_i4(got, rows, x, sums, &panel, blocks);
                 int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);

@@ -15,6 +15,18 @@ static const struct pq_ops ops_avx2 = {
     .peak_bf16 = pq_peak_bf16_avx2,
 };
 
+static const struct pq_ops ops_avxvnni = {
+    .isa = PQ_ISA_AVXVNNI,
+    .tile_i8 = pq_tile_i8_avxvnni,
+    .tile_i4 = pq_tile_i4_avxvnni,
+    .unpack_i4 = pq_unpack_i4_avx2,
+    .tile_bf16 = pq_tile_bf16_avx2,
+    .tile_f32 = pq_tile_f32_avx2,
+    .e = &pq_elementwise_avx2,
+    .peak_i8 = pq_peak_i8_avxvnni,
+    .peak_bf16 = pq_peak_bf16_avx2,
+};
+
 static const struct pq_ops ops_avx512vnni = {
     .isa = PQ_ISA_AVX512VNNI,
     .tile_i8 = pq_tile_i8_avx512vnni,
@@ -48,6 +60,7 @@ static uint64_t saved_state(void) {
 
 const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT] = {
     [PQ_ISA_AVX2] = &ops_avx2,
+    [PQ_ISA_AVXVNNI] = &ops_avxvnni,
     [PQ_ISA_AVX512VNNI] = &ops_avx512vnni,
     [PQ_ISA_AVX512BF16] = &ops_avx512bf16,
 };
@@ -67,6 +80,8 @@ bool pq_native_runs(enum pq_isa isa) {
         a71 = 0;
     bool avx512vnni = (state & 0xe6) == 0xe6 && (b7 & need7) == need7 && (c7 & bit_AVX512VNNI);
     switch (isa) {
+    case PQ_ISA_AVXVNNI:
+        return a71 & bit_AVXVNNI;
     case PQ_ISA_AVX512VNNI:
         return avx512vnni;
     case PQ_ISA_AVX512BF16:

@@ -9,8 +9,10 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define KEEP_LOOP _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 24")
+#define KEEP_LOOP _Pragma("GCC unroll 1")
 #endif
 
 /* Calls tile(CONSTANT, ...) for 1 <= rows <= PQ_MR. */
