@@ -223,6 +223,19 @@ static void scale(float *y, float a, int n) {
         y[i] *= a;
 }
 
+/* Rows times a Hadamard matrix: activations as they pass, weights once. */
+#define REAL float
+#define PASTE_REAL(name) name##_f32
+#define HADAMARD hadamard
+#include "cpu/hadamard_rows.h"
+#undef REAL
+#undef PASTE_REAL
+#undef HADAMARD
+#define REAL double
+#define PASTE_REAL(name) name##_f64
+#define HADAMARD hadamard64
+#include "cpu/hadamard_rows.h"
+
 /* 16 columns of a finished tile, or the n < 16 that there are. */
 INLINE void put(float *y, f32x16 v, int n, bool add) {
     if (n >= LANES) {
@@ -261,6 +274,8 @@ const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
     .rope = rope,
     .softmax = softmax,
     .scale = scale,
+    .hadamard = hadamard,
+    .hadamard64 = hadamard64,
     .finish_int = finish_int,
     .finish_fp = finish_fp,
 };

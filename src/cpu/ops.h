@@ -17,7 +17,7 @@
 #ifndef PQ_CPU_OPS_H
 #define PQ_CPU_OPS_H
 
-#include "base/status.h"
+#include "cpu/hadamard.h"
 
 enum {
     PQ_NR = 32,    /* outputs of a panel */
@@ -78,6 +78,9 @@ struct pq_elementwise {
     float (*softmax)(float *s, int n, int valid, float scale, float *max, float *sum);
     /* y[i] *= a. */
     void (*scale)(float *y, float a, int n);
+    /* x [h->n] times H, or times its transpose: orthonormal, in place. */
+    void (*hadamard)(float *x, const struct pq_hadamard *h, bool transposed);
+    void (*hadamard64)(double *x, const struct pq_hadamard *h, bool transposed);
     /* The end of an integer tile: acc, y [rows][..], rows of y ldy apart, columns c < n <= PQ_NR
      *   y[r][c] = (float)acc[r][c] * (xscale[r] * wscale[c]) + bias[c]
      * added to y where `add`.  acc, wscale and bias have PQ_NR columns. */

@@ -387,6 +387,36 @@ static void finish(void) {
         }
 }
 
+static const int orders[] = {16,  32,   64,   128,  256,  320,  576,   768,
+                             896, 1536, 4096, 4864, 6144, 8960, 12800, 18944};
+enum { ORDERS = sizeof orders / sizeof *orders, MAX_ORDER = 18944 };
+
+/* Both types and directions against plain C, whose own sums test_hadamard holds against signs. */
+static void hadamard(void) {
+    static float a[MAX_ORDER + GUARD], b[MAX_ORDER + GUARD];
+    static double c[MAX_ORDER + GUARD], d[MAX_ORDER + GUARD];
+    for (int o = 0; o < ORDERS; o++)
+        for (int transposed = 0; transposed < 2; transposed++) {
+            struct pq_hadamard plan;
+            struct pq_err err;
+            size_t n = (size_t)orders[o] + GUARD;
+            CHECK_OK(pq_hadamard_open(&plan, orders[o], &err));
+            fill_floats(a, n, 1);
+            for (int i = 0; i < 5; i++)
+                a[random32() % (uint32_t)orders[o]] = i % 2 ? 3e4f : -1e-40f;
+            memcpy(b, a, n * sizeof *b);
+            for (size_t i = 0; i < n; i++)
+                c[i] = d[i] = a[i];
+            pq_elementwise_c.hadamard(a, &plan, transposed);
+            ops->e->hadamard(b, &plan, transposed);
+            pq_elementwise_c.hadamard64(c, &plan, transposed);
+            ops->e->hadamard64(d, &plan, transposed);
+            pq_hadamard_close(&plan);
+            if (memcmp(a, b, n * sizeof *a) || memcmp(c, d, n * sizeof *c))
+                FAIL("order %d%s differs from plain C", orders[o], transposed ? " transposed" : "");
+        }
+}
+
 int main(void) {
     x = aligned_alloc(64, (size_t)MAX_UNITS * PQ_MR * 4);
     w = aligned_alloc(64, (size_t)MAX_UNITS * PQ_NR * 4);
@@ -417,6 +447,7 @@ int main(void) {
         KERNEL(silu_mul);
         KERNEL(rope);
         KERNEL(softmax);
+        KERNEL(hadamard);
         KERNEL(finish);
     }
     free(x);
