@@ -303,6 +303,57 @@ void pq_sampler_close(struct pq_sampler *sampler);
  * looks at.  Greedy takes the lowest id among equals. */
 int32_t pq_sample(struct pq_sampler *sampler, const float *logits, const int32_t *history, int n);
 
+/* ---- Traces ---------------------------------------------------------------------------------- */
+
+/* What a token sequence is: a reply in a thinking mode, or plain text. */
+enum pq_trace_mode {
+    PQ_TRACE_SLOW = PQ_THINK_SLOW,
+    PQ_TRACE_AUTO = PQ_THINK_AUTO,
+    PQ_TRACE_NO = PQ_THINK_NO,
+    PQ_TRACE_TEXT,
+    PQ_TRACE_MODES
+};
+
+const char *pq_trace_mode_name(enum pq_trace_mode mode); /* "slow", "auto", "no", "text" */
+
+/* A sequence to calibrate with or to compare checkpoints on.  ids[0..prompt) are the prompt, BOS
+ * among them, ids[prompt..answer) the thinking and ids[answer..n) the answer; marks belong to the
+ * part that they open.  Plain text has prompt = answer = 0. */
+struct pq_trace {
+    enum pq_trace_mode mode;
+    const int32_t *ids; /* [n] of pq_traces.ids */
+    int n, prompt, answer;
+};
+
+struct pq_traces {
+    struct pq_trace *trace; /* [n] owned */
+    int n;
+    int32_t *ids; /* of all traces, one after the other; owned */
+};
+
+/* Read JSON lines {"mode": "slow", "ids": [1, ...], "prompt": 12, "answer": 80}, at least one.
+ * PQ_EFORMAT names the line: no such mode, an id outside 0 .. vocab-1, 0 <= prompt <= answer <= n
+ * broken, or a reply without a prompt or without a token of its own. */
+enum pq_status pq_traces_read(struct pq_traces *out, const char *path, int vocab,
+                              struct pq_err *err);
+void pq_traces_free(struct pq_traces *traces);
+
+/* ---- Comparison ------------------------------------------------------------------------------ */
+
+/* How distribution q of the next token differs from p: both the softmax of FP32 logits, in FP64. */
+struct pq_divergence {
+    double kl;             /* KL(p || q) = sum over ids of p ln(p / q), in nats, >= 0 */
+    int32_t p_top, q_top;  /* the likeliest id of each, the lowest among equals */
+    double p_best, q_best; /* what p and q give to p_top */
+    double p_loss, q_loss; /* -ln of what p and q give to the target; 0 without targets */
+};
+
+/* out [n] from logits p, q [n][vocab] and targets [n] (ids; may be NULL), in parallel.  PQ_EINVAL
+ * names the row whose logits are not finite, and whose they are. */
+enum pq_status pq_diverge(struct pq_divergence *out, const float *p, const float *q, int n,
+                          int vocab, const int32_t *targets, struct pq_pool *pool,
+                          struct pq_err *err);
+
 /* ---- Quantization ---------------------------------------------------------------------------- */
 
 /* Called from time to time; done and total are in bytes of source weights.  false asks to stop. */

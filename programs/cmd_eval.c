@@ -9,7 +9,6 @@
 #include "verdicts.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,20 +93,11 @@ struct session {
     struct pq_progress progress;
 };
 
-/* Set by Ctrl-C; a signal handler can reach nothing else. */
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal) {
-    (void)signal;
-    interrupted = 1;
-}
-
 static bool show_progress(void *user, const char *what, uint64_t done, uint64_t total) {
     struct session *s = user;
     char text[64];
     snprintf(text, sizeof text, "%s%s%s", what, s->what ? ", " : "", s->what ? s->what : "");
-    pq_progress_show(&s->progress, text, (double)done, (double)total);
-    return !interrupted;
+    return pq_progress_step(&s->progress, text, done, total);
 }
 
 /* ---- Answers that a model gives -------------------------------------------------------------- */
@@ -380,7 +370,6 @@ static enum pq_status evaluate(struct session *s, const struct pq_sandbox *sandb
 
 static int main_eval(const struct pq_command *command, int argc, char **argv) {
     struct eval eval = {.batch = 8, .max_tokens = MAX_REPLY, .timeout = 10};
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     struct session s = {.eval = &eval};
     struct pq_sandbox *sandbox = NULL;
     struct pq_err err = {""};
@@ -395,7 +384,7 @@ static int main_eval(const struct pq_command *command, int argc, char **argv) {
     const char *dir = n ? argv[0] : NULL;
     if (!dir && !eval.replies && !(dir = builtin = pq_builtin_checkpoint(&err)))
         return pq_error("%s", err.text);
-    sigaction(SIGINT, &action, NULL);
+    pq_progress_catch_interrupt();
     enum pq_status status = pq_sandbox_open(&sandbox, eval.timeout, &err);
     if (status == PQ_OK)
         status = evaluate(&s, sandbox, dir, &err);

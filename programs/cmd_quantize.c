@@ -3,7 +3,6 @@
 #include "report.h"
 #include "tally.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,19 +47,6 @@ static const struct pq_option options[] = {
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the summary as JSON"},
 };
 
-/* Set by Ctrl-C; a signal handler can reach nothing else. */
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal) {
-    (void)signal;
-    interrupted = 1;
-}
-
-static bool show_progress(void *user, const char *what, uint64_t done, uint64_t total) {
-    pq_progress_show(user, what, (double)done, (double)total);
-    return !interrupted;
-}
-
 static enum pq_status count(const char *dir, struct pq_tally *tally, struct pq_err *err) {
     struct pq_checkpoint *ckpt;
     enum pq_status status = pq_checkpoint_open(&ckpt, dir, err);
@@ -100,7 +86,6 @@ static enum pq_status summarize(const struct quantize *q, const char *dir, doubl
 static int main_quantize(const struct pq_command *command, int argc, char **argv) {
     static const int groups[] = {32, 256, PQ_GROUP_CHANNEL};
     struct quantize q = {.scheme = -1, .group = -1};
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     struct pq_progress progress = {0};
     struct pq_pool *pool = NULL;
     struct pq_err err = {""};
@@ -114,11 +99,11 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     struct pq_quantize_options o = {.scheme = q.scheme ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8,
                                     .group = groups[q.group < 0 ? 0 : q.group],
                                     .portable = q.portable,
-                                    .progress = show_progress,
+                                    .progress = pq_progress_step,
                                     .user = &progress};
     double start = pq_seconds();
     enum pq_status status = pq_pool_open(&pool, q.threads, &err);
-    sigaction(SIGINT, &action, NULL);
+    pq_progress_catch_interrupt();
     if (status == PQ_OK)
         status = pq_quantize(argv[0], q.out, &o, pool, &err);
     pq_progress_clear(&progress);

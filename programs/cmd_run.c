@@ -72,7 +72,7 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
     enum pq_status status = PQ_OK;
     if (strcmp(prompt, "-") == 0) {
         size_t size;
-        prompt = input = pq_read_input(&size, err);
+        prompt = input = pq_read_input("-", &size, err);
         if (!input)
             return PQ_EIO;
     }

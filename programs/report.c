@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,24 @@ void pq_progress_show(struct pq_progress *progress, const char *what, double don
         fprintf(stderr, "%3.0f%%, %s left: %s\n", 100 * share, left, what);
     fflush(stderr);
     progress->shown = terminal;
+}
+
+/* Set by Ctrl-C; a signal handler can reach nothing else. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal) {
+    (void)signal;
+    interrupted = 1;
+}
+
+void pq_progress_catch_interrupt(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool pq_progress_step(void *progress, const char *what, uint64_t done, uint64_t total) {
+    pq_progress_show(progress, what, (double)done, (double)total);
+    return !interrupted;
 }
 
 void pq_progress_clear(struct pq_progress *progress) {
