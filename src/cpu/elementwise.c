@@ -236,33 +236,41 @@ static void scale(float *y, float a, int n) {
 #define HADAMARD hadamard64
 #include "cpu/hadamard_rows.h"
 
-/* 16 columns of a finished tile, or the n < 16 that there are. */
-INLINE void put(float *y, f32x16 v, int n, bool add) {
-    if (n >= LANES) {
-        store(y, add ? load(y) + v : v);
-        return;
-    }
+/* The n < 16 columns at the end of a row.  Apart, or put would keep its vector in memory. */
+static __attribute__((noinline)) void put_part(float *y, f32x16 v, int n, bool add) {
     if (add)
         v = load_part(y, n) + v;
     memcpy(y, &v, (size_t)n * sizeof *y);
 }
 
+/* 16 columns of a finished tile, or as many as there are. */
+INLINE void put(float *y, f32x16 v, int n, bool add) {
+    if (n < LANES)
+        put_part(y, v, n, add);
+    else
+        store(y, add ? load(y) + v : v);
+}
+
 static void finish_int(float *y, size_t ldy, const int32_t *acc, int rows, const float *xscale,
                        const float *wscale, const float *bias, int n, bool add) {
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < n; c += LANES) {
+    for (int c = 0; c < n; c += LANES) {
+        f32x16 w = load(wscale + c), b = load(bias + c);
+        for (int r = 0; r < rows; r++) {
             i32x16 sum;
             memcpy(&sum, acc + r * PQ_NR + c, sizeof sum);
-            f32x16 v = __builtin_convertvector(sum, f32x16) * (xscale[r] * load(wscale + c));
-            put(y + (size_t)r * ldy + c, v + load(bias + c), n - c, add);
+            f32x16 v = __builtin_convertvector(sum, f32x16) * (xscale[r] * w) + b;
+            put(y + (size_t)r * ldy + c, v, n - c, add);
         }
+    }
 }
 
 static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
                       bool add) {
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < n; c += LANES)
-            put(y + (size_t)r * ldy + c, load(acc + r * PQ_NR + c) + load(bias + c), n - c, add);
+    for (int c = 0; c < n; c += LANES) {
+        f32x16 b = load(bias + c);
+        for (int r = 0; r < rows; r++)
+            put(y + (size_t)r * ldy + c, load(acc + r * PQ_NR + c) + b, n - c, add);
+    }
 }
 
 const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
@@ -303,7 +311,8 @@ INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int 
 }
 
 void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,
-                                          int units) {
+                                          int units, const void *ahead) {
+    (void)ahead;
     int r = 0;
     for (; r + F32_ROWS <= rows; r += F32_ROWS)
         f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, F32_ROWS);

@@ -132,6 +132,17 @@ struct section {
     void *const *scratch;
 };
 
+/* What the tile that begins at row `first` fetches for the first tile of the next panel: its last
+ * two halves of the time, one half of the panel each.  Four-bit panels are one half long. */
+static const void *ahead_of(const struct section *s, const struct pq_linear *w, int panel,
+                            int first) {
+    int left = (s->rows->m - 1 - first) / PQ_MR, halves = w->kind == PQ_KIND_I4 ? 1 : 2;
+    const unsigned char *next = w->panel + (size_t)(panel + 1) * w->panel_bytes;
+    if (left >= halves || s->rows->m <= PQ_MR || panel + 1 == pq_linear_panels(w))
+        return w->panel + (size_t)panel * w->panel_bytes;
+    return next + (size_t)(halves - 1 - left) * (size_t)w->units * PQ_AHEAD;
+}
+
 /* The tile of rows that begins at `first`, times one panel, into y (already at its columns). */
 static void multiply_tile(const struct section *s, const struct pq_product *product, int panel,
                           int first, const struct pq_panel4 *four, const void *bytes) {
@@ -143,19 +154,20 @@ static void multiply_tile(const struct section *s, const struct pq_product *prod
     float *y = product->y + (size_t)first * product->ldy + column;
     const float *bias = w->bias + column;
     if (rows->kind == PQ_KIND_I8) {
-        int32_t acc[PQ_MR * PQ_NR];
+        _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
         if (four)
             s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, four,
                             blocks);
         else
-            s->ops->tile_i8(acc, height, rows->start + first, x, bytes, rows->units);
+            s->ops->tile_i8(acc, height, rows->start + first, x, bytes, rows->units,
+                            ahead_of(s, w, panel, first));
         s->ops->e->finish_int(y, product->ldy, acc, height, rows->scale + first, w->scale + column,
                               bias, n, product->add);
     } else {
-        float acc[PQ_MR * PQ_NR] = {0};
+        _Alignas(64) float acc[PQ_MR * PQ_NR] = {0};
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
-        tile(acc, height, x, bytes, rows->units);
+        tile(acc, height, x, bytes, rows->units, ahead_of(s, w, panel, first));
         s->ops->e->finish_fp(y, product->ldy, acc, height, bias, n, product->add);
     }
 }

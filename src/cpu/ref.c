@@ -5,7 +5,8 @@
 #include <string.h>
 
 void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                  int units) {
+                  int units, const void *ahead) {
+    (void)ahead;
     const int8_t *xs = x;
     const uint8_t *ws = w;
     (void)start;
@@ -52,7 +53,9 @@ void pq_unpack_i4_c(uint8_t *out, const struct pq_panel4 *w, int blocks) {
         }
 }
 
-void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units) {
+void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units,
+                    const void *ahead) {
+    (void)ahead;
     const uint16_t *xs = x, *ws = w;
     for (int i = 0; i < units; i++)
         for (int r = 0; r < rows; r++)

@@ -143,7 +143,7 @@ static void score(const struct pq_attention *a, const struct work *w, int rows, 
     int units = a->kv->head_dim / pq_unit_values(a->kv->kind);
     for (int p = 0; p < panels; p++) {
         float acc[PQ_MR * PQ_NR] = {0};
-        multiply(acc, rows, w->q, keys + (size_t)p * (size_t)units * PQ_NR * 4, units);
+        multiply(acc, rows, w->q, keys + (size_t)p * (size_t)units * PQ_NR * 4, units, w->q);
         for (int r = 0; r < rows; r++)
             memcpy(w->scores + r * PQ_KV_BLOCK + p * PQ_NR, acc + r * PQ_NR, PQ_NR * sizeof(float));
     }
@@ -159,7 +159,7 @@ static void gather(const struct pq_attention *a, const struct work *w, int rows,
             if (alpha[r] != 1.0f)
                 a->ops->e->scale(out + r * PQ_NR, alpha[r], PQ_NR);
         multiply(out, rows, w->p, values + (size_t)p * PQ_KV_BLOCK * PQ_NR * 4 / (size_t)v,
-                 (positions + v - 1) / v);
+                 (positions + v - 1) / v, w->p);
     }
 }
 

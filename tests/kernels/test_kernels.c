@@ -64,8 +64,8 @@ static void tile_i8(void) {
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
             fill_sums();
             start_sums(rows, units);
-            pq_tile_i8_c(want, rows, starts, x, w, units);
-            ops->tile_i8(got, rows, starts, x, w, units);
+            pq_tile_i8_c(want, rows, starts, x, w, units, w);
+            ops->tile_i8(got, rows, starts, x, w, units, w);
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -145,7 +145,7 @@ static void i4_equals_unpacked(void) {
     memset(starts, 0, sizeof starts);
     for (int i = 0; i < BLOCKS * ROWS; i++)
         starts[i % ROWS] -= 128 * sums[i];
-    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8);
+    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8, bytes);
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 
@@ -170,7 +170,7 @@ static void tile_bf16(void) {
             fill_bf16(ws, (size_t)units * PQ_NR * 2);
             for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
                 acc[i] = (float)(i % 7);
-            ops->tile_bf16(acc, rows, xs, ws, units);
+            ops->tile_bf16(acc, rows, xs, ws, units, ws);
             for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
                 double sum = i % 7, size = i % 7;
                 for (int j = 0; i < rows * PQ_NR && j < 2 * units; j++) {
@@ -193,13 +193,13 @@ static void tile_bf16_rows_agree(void) {
     fill_bf16(xs, UNITS * PQ_MR * 2);
     fill_bf16(ws, UNITS * PQ_NR * 2);
     float whole[PQ_MR * PQ_NR] = {0};
-    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS);
+    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS, ws);
     for (int r = 0; r < PQ_MR; r++) {
         uint16_t row[UNITS * 2];
         float alone[PQ_NR] = {0};
         for (int i = 0; i < UNITS * 2; i++)
             row[i] = xs[(i / 2 * PQ_MR + r) * 2 + i % 2];
-        ops->tile_bf16(alone, 1, row, ws, UNITS);
+        ops->tile_bf16(alone, 1, row, ws, UNITS, ws);
         if (memcmp(alone, whole + r * PQ_NR, sizeof alone))
             FAIL("row %d differs when it is alone", r);
     }
@@ -213,8 +213,8 @@ static void tile_f32(void) {
             float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
             fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
             memcpy(b, a, sizeof a);
-            pq_tile_f32_c(a, rows, x, w, lengths[l]);
-            ops->tile_f32(b, rows, x, w, lengths[l]);
+            pq_tile_f32_c(a, rows, x, w, lengths[l], w);
+            ops->tile_f32(b, rows, x, w, lengths[l], w);
             int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %g, not %g", rows, lengths[l], i, b[i], a[i]);

@@ -45,7 +45,9 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
     }
 }
 
-void pq_tile_bf16_avx2(float *acc, int rows, const void *x, const void *w, int units) {
+void pq_tile_bf16_avx2(float *acc, int rows, const void *x, const void *w, int units,
+                       const void *ahead) {
+    (void)ahead;
     for (int c = 0; c < PQ_NR; c += OUTPUTS) {
         const uint8_t *wc = (const uint8_t *)w + 4 * c;
         for (int r = 0; r < rows; r += ROWS) {

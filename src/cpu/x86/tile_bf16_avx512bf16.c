@@ -14,14 +14,16 @@ INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
     return sum;
 }
 
-INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units) {
+INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
+                 const char *ahead) {
     __m512 sum[PQ_MR][2];
     UNROLL
     for (int r = 0; r < rows; r++) {
         sum[r][0] = _mm512_loadu_ps(acc + r * PQ_NR);
         sum[r][1] = _mm512_loadu_ps(acc + r * PQ_NR + 16);
     }
-    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
+    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4, ahead += PQ_AHEAD) {
+        _mm_prefetch(ahead, _MM_HINT_T1);
         __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -37,8 +39,9 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
     }
 }
 
-void pq_tile_bf16_avx512bf16(float *acc, int rows, const void *x, const void *w, int units) {
-    ROWS_SWITCH(rows, tile, acc, x, w, units)
+void pq_tile_bf16_avx512bf16(float *acc, int rows, const void *x, const void *w, int units,
+                             const void *ahead) {
+    ROWS_SWITCH(rows, tile, acc, x, w, units, ahead)
 }
 
 double pq_peak_bf16_avx512bf16(int rounds) {
