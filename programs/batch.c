@@ -8,20 +8,22 @@
 struct slot {
     struct pq_job *job; /* NULL: free */
     struct pq_reply *reply;
-    int fed;       /* tokens of the prompt that have been run */
+    struct pq_sampler *sampler; /* of the job */
+    int fed;                    /* tokens of the prompt that have been run */
     int32_t token; /* the last one generated, to be run next; once the prompt has been */
 };
 
 struct batch {
     const struct pq_batch_options *options;
+    struct pq_batch_stats *stats;
     struct pq_context *ctx;
-    struct pq_sampler *sampler;
-    struct slot *slots;    /* [slots] */
-    struct pq_feed *feeds; /* [slots] of this step; feeds[i].sequence is the slot */
-    int n_feeds;
+    struct pq_job *jobs; /* [n_jobs] */
+    int n_jobs, started, ended;
+    struct slot *slots;    /* [n_slots] */
+    struct pq_feed *feeds; /* [n_slots] of this step; feeds[i].sequence is the slot */
+    int n_slots, n_feeds;
     float *logits; /* [slots][vocab] */
     int vocab, room;
-    int ended;
 };
 
 void pq_job_free(struct pq_job *job) {
@@ -32,35 +34,80 @@ void pq_job_free(struct pq_job *job) {
 }
 
 static void close_batch(struct batch *b) {
-    for (int i = 0; b->slots && i < b->options->slots; i++)
+    for (int i = 0; b->slots && i < b->n_slots; i++) {
         pq_reply_close(b->slots[i].reply);
-    pq_sampler_close(b->sampler);
+        pq_sampler_close(b->slots[i].sampler);
+    }
     pq_context_close(b->ctx);
     free(b->slots);
     free(b->feeds);
     free(b->logits);
 }
 
+static enum pq_status open_context(struct batch *b, const struct pq_engine *engine,
+                                   struct pq_pool *pool, int slots, struct pq_err *err) {
+    int64_t most = (int64_t)slots * b->options->positions;
+    struct pq_context_options options = {.sequences = slots,
+                                         .positions = b->options->positions,
+                                         .batch = most < PQ_CHUNK ? (int)most : PQ_CHUNK};
+    b->n_slots = slots;
+    b->room = options.batch;
+    return pq_context_open(&b->ctx, engine->model, pool, &options, err);
+}
+
+/* As many slots as are wanted and have room in memory: the cache of one tells what each takes. */
+static enum pq_status choose_slots(struct batch *b, const struct pq_engine *engine,
+                                   struct pq_pool *pool, struct pq_err *err) {
+    int slots = b->options->slots;
+    enum pq_status status = open_context(b, engine, pool, 1, err);
+    if (status != PQ_OK)
+        return status;
+    double most = b->options->kv_bytes / (double)pq_context_kv_bytes(b->ctx);
+    slots = slots < most ? slots : most < 1 ? 1 : (int)most;
+    if (slots == 1)
+        return PQ_OK;
+    pq_context_close(b->ctx);
+    b->ctx = NULL;
+    return open_context(b, engine, pool, slots, err);
+}
+
 static enum pq_status open_batch(struct batch *b, const struct pq_engine *engine,
                                  struct pq_pool *pool, struct pq_err *err) {
-    static const struct pq_sampler_options greedy = {.top_p = 1, .repetition_penalty = 1};
-    size_t slots = (size_t)b->options->slots;
-    int most = b->options->slots * b->options->positions;
-    struct pq_context_options options = {.sequences = b->options->slots,
-                                         .positions = b->options->positions,
-                                         .batch = most < PQ_CHUNK ? most : PQ_CHUNK};
+    enum pq_status status = choose_slots(b, engine, pool, err);
+    if (status != PQ_OK)
+        return status;
+    size_t slots = (size_t)b->n_slots;
     b->vocab = engine->config->vocab;
-    b->room = options.batch;
     b->slots = calloc(slots, sizeof *b->slots);
     b->feeds = calloc(slots, sizeof *b->feeds);
     b->logits = calloc(slots, (size_t)b->vocab * sizeof *b->logits);
     if (!b->slots || !b->feeds || !b->logits)
         return pq_refuse(err, PQ_ENOMEM, "no memory for a batch of %zu", slots);
-    enum pq_status status = pq_context_open(&b->ctx, engine->model, pool, &options, err);
-    if (status == PQ_OK)
-        status = pq_sampler_open(&b->sampler, b->vocab, &greedy, err);
     for (size_t i = 0; i < slots && status == PQ_OK; i++)
         status = pq_reply_open(&b->slots[i].reply, engine->tok, engine->config, false, err);
+    b->stats->slots = b->n_slots;
+    b->stats->kv_bytes = pq_context_kv_bytes(b->ctx);
+    b->stats->scratch_bytes = pq_context_scratch_bytes(b->ctx);
+    return status;
+}
+
+/* Give the free slots the next jobs. */
+static enum pq_status start_jobs(struct batch *b, struct pq_err *err) {
+    enum pq_status status = PQ_OK;
+    for (int i = 0; i < b->n_slots && b->started < b->n_jobs && status == PQ_OK; i++) {
+        struct slot *s = &b->slots[i];
+        if (s->job)
+            continue;
+        s->job = &b->jobs[b->started++];
+        s->fed = 0;
+        pq_reply_reset(s->reply);
+        pq_sequence_truncate(b->ctx, i, 0);
+        struct pq_sampler_options sampling = *b->options->sampling;
+        sampling.seed = s->job->seed;
+        pq_sampler_close(s->sampler);
+        s->sampler = NULL;
+        status = pq_sampler_open(&s->sampler, b->vocab, &sampling, err);
+    }
     return status;
 }
 
@@ -68,7 +115,7 @@ static enum pq_status open_batch(struct batch *b, const struct pq_engine *engine
 static void plan(struct batch *b) {
     int room = b->room;
     b->n_feeds = 0;
-    for (int i = 0; i < b->options->slots; i++) {
+    for (int i = 0; i < b->n_slots; i++) {
         struct slot *s = &b->slots[i];
         if (!s->job || s->fed < s->job->n)
             continue;
@@ -76,7 +123,7 @@ static void plan(struct batch *b) {
             (struct pq_feed){.sequence = i, .n = 1, .tokens = &s->token, .n_logits = 1};
         room--;
     }
-    for (int i = 0; i < b->options->slots && room > 0; i++) {
+    for (int i = 0; i < b->n_slots && room > 0; i++) {
         struct slot *s = &b->slots[i];
         if (!s->job || s->fed == s->job->n)
             continue;
@@ -96,8 +143,9 @@ static enum pq_status finish(struct batch *b, struct slot *s, struct pq_err *err
     job->thinking_tokens = pq_reply_thinking_tokens(s->reply);
     s->job = NULL;
     b->ended++;
-    return job->thinking && job->content ? PQ_OK
-                                         : pq_refuse(err, PQ_ENOMEM, "no memory for a reply");
+    if (!job->thinking || !job->content)
+        return pq_refuse(err, PQ_ENOMEM, "no memory for a reply");
+    return b->options->done(b->options->user, (int)(job - b->jobs), err);
 }
 
 /* The next token of every sequence that has logits. */
@@ -112,7 +160,7 @@ static enum pq_status sample(struct batch *b, struct pq_err *err) {
         struct slot *s = &b->slots[sequence];
         if (!b->feeds[i].n_logits)
             continue;
-        s->token = pq_sample(b->sampler, logits, NULL, 0);
+        s->token = pq_sample(s->sampler, logits, NULL, 0);
         s->job->tokens++;
         logits += b->vocab;
         status = pq_reply_feed(s->reply, s->token, &part, &text, &length, &s->job->ended, err);
@@ -123,29 +171,40 @@ static enum pq_status sample(struct batch *b, struct pq_err *err) {
     return status;
 }
 
+/* One forward call, timed. */
+static enum pq_status forward(struct batch *b, struct pq_err *err) {
+    double start = pq_seconds();
+    int prompt = 0;
+    enum pq_status status = pq_forward(b->ctx, b->feeds, b->n_feeds, b->logits, err);
+    double seconds = pq_seconds() - start;
+    for (int i = 0; i < b->n_feeds; i++)
+        if (b->feeds[i].tokens != &b->slots[b->feeds[i].sequence].token)
+            prompt += b->feeds[i].n;
+    if (prompt) {
+        b->stats->prefill_tokens += prompt;
+        b->stats->prefill_s += seconds;
+    } else {
+        b->stats->decode_tokens += b->n_feeds;
+        b->stats->decode_s += seconds;
+    }
+    return status;
+}
+
 enum pq_status pq_batch_generate(const struct pq_engine *engine, struct pq_pool *pool,
                                  struct pq_job *jobs, int n, const struct pq_batch_options *options,
-                                 struct pq_err *err) {
-    struct batch b = {.options = options};
-    int started = 0;
+                                 struct pq_batch_stats *stats, struct pq_err *err) {
+    struct batch b = {.options = options, .stats = stats, .jobs = jobs, .n_jobs = n};
     enum pq_status status = open_batch(&b, engine, pool, err);
     while (status == PQ_OK && b.ended < n) {
-        for (int i = 0; i < options->slots && started < n; i++) {
-            struct slot *s = &b.slots[i];
-            if (s->job)
-                continue;
-            s->job = &jobs[started++];
-            s->fed = 0;
-            pq_reply_reset(s->reply);
-            pq_sequence_truncate(b.ctx, i, 0);
+        status = start_jobs(&b, err);
+        if (status == PQ_OK) {
+            plan(&b);
+            status = forward(&b, err);
         }
-        plan(&b);
-        status = pq_forward(b.ctx, b.feeds, b.n_feeds, b.logits, err);
         if (status == PQ_OK)
             status = sample(&b, err);
-        if (status == PQ_OK && options->progress &&
-            !options->progress(options->user, "generating", (uint64_t)b.ended, (uint64_t)n))
-            status = pq_refuse(err, PQ_ECANCELLED, "stopped");
+        if (status == PQ_OK)
+            status = options->step(options->user, err);
     }
     close_batch(&b);
     return status;

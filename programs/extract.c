@@ -128,7 +128,7 @@ static char *best_block(const char *reply, const char *entry_point, bool *found)
     return best;
 }
 
-char *pq_extract_program(const char *reply, const char *prompt, const char *entry_point) {
+char *pq_extract_program(const char *reply, const char *stub, const char *entry_point) {
     bool found;
     char *code = best_block(reply, entry_point, &found), *program = NULL;
     if (!found)
@@ -136,12 +136,12 @@ char *pq_extract_program(const char *reply, const char *prompt, const char *entr
     if (!code)
         return NULL;
     if (code[strspn(code, " \t\r\n")] != 0) {
-        const char *own = find_definition(prompt, entry_point);
-        size_t before = strlen(prompt);
+        const char *own = find_definition(stub, entry_point);
+        size_t before = strlen(stub);
         if (find_definition(code, entry_point))
-            before = own ? (size_t)(own - prompt) : 0;
-        bool newline = before && prompt[before - 1] != '\n';
-        if (asprintf(&program, "%.*s%s%s", (int)before, prompt, newline ? "\n" : "", code) < 0)
+            before = own ? (size_t)(own - stub) : 0;
+        bool newline = before && stub[before - 1] != '\n';
+        if (asprintf(&program, "%.*s%s%s", (int)before, stub, newline ? "\n" : "", code) < 0)
             program = NULL;
     }
     free(code);

@@ -9,14 +9,17 @@
  *      taken.  So an example call or an output shown after the answer does no harm.
  *   3. A reply without such a block is code as a whole.
  *   4. Code defines the entry point when a line of it begins with "def NAME", "async def NAME",
- *      "class NAME" or "NAME =".  Then what the prompt has before its own "def NAME" (imports,
- *      helpers) is put in front of it.  Otherwise the reply completes the prompt, and all of the
- *      prompt is put in front. */
+ *      "class NAME" or "NAME =".  Then what the task's stub has before its own "def NAME"
+ *      (imports, helpers) is put in front of it.  Otherwise the reply completes the stub, and all
+ *      of the stub is put in front.  MBPP's tasks have an empty stub.
+ *
+ * The reply is what follows the thinking.  A main guard needs no rule: the program's __name__ is
+ * not "__main__". */
 #ifndef PQ_PROGRAMS_EXTRACT_H
 #define PQ_PROGRAMS_EXTRACT_H
 
 /* The program to judge, malloc'd; NULL when out of memory, or when the reply has no code at all
  * (nothing but white space). */
-char *pq_extract_program(const char *reply, const char *prompt, const char *entry_point);
+char *pq_extract_program(const char *reply, const char *stub, const char *entry_point);
 
 #endif

@@ -42,7 +42,8 @@ struct pq_progress {
 };
 void pq_progress_show(struct pq_progress *progress, const char *what, double done, double total);
 void pq_progress_clear(struct pq_progress *progress);
-/* From now on Ctrl-C does not end the program: it makes pq_progress_step return false. */
+/* The next Ctrl-C does not end the program: it makes pq_progress_step return false.  The one after
+ * it does. */
 void pq_progress_catch_interrupt(void);
 /* A pq_progress_fn: pq_progress_show on the struct pq_progress, and whether to go on. */
 bool pq_progress_step(void *progress, const char *what, uint64_t done, uint64_t total);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #define MEMORY_LIMIT ((rlim_t)1 << 30) /* address space of a sandbox */
 #define FILE_LIMIT ((rlim_t)16 << 20)  /* a file, and the tmpfs */
 #define NOBODY 65534
+#define PYTHON "/usr/bin/python3 -I -S -B -X utf8 -c"
 
 enum { MAX_ARGS = 64, LOWEST_FD = 16, MAX_PARALLEL = 64 };
 
@@ -29,8 +31,13 @@ struct pq_sandbox {
     bool sized;      /* bwrap can limit a tmpfs (0.7); without it nothing is writable */
     bool no_nesting; /* bwrap can forbid further user namespaces (0.8) */
     bool as_root;    /* root makes the namespaces itself: where users may not */
-    double wall_seconds;
+    bool unsafe;     /* no bwrap at all */
+    double seconds;  /* of processor time */
 };
+
+/* More time on the wall than on the processor, for a machine that does other things as well. */
+#define WALL 3.0
+#define START_SECONDS 60.0 /* that a sandbox may take before the program begins */
 
 /* ---- Starting a process ---------------------------------------------------------------------- */
 
@@ -75,25 +82,30 @@ static void build_command(struct command_line *line, const struct pq_sandbox *sa
         "--ro-bind /usr /usr --dir /dev",
         "--dev-bind /dev/null /dev/null --dev-bind /dev/urandom /dev/urandom",
         sandbox->sized ? "--perms 1777 --size 16777216 --tmpfs /tmp" : "--dir /tmp",
-        "--remount-ro / --chdir /tmp /usr/bin/python3 -I -S -B -X utf8 -c",
+        "--remount-ro / --chdir /tmp " PYTHON,
     };
     int n = 0;
-    line->argv[n++] = sandbox->bwrap;
-    for (int i = 0; i < 4; i++)
-        n = add_path(line->argv, n, paths[i], line->links[i]);
-    for (int i = 0; i < 6; i++)
-        n = add_words(line->argv, n, texts[i], line->words[i]);
+    if (sandbox->unsafe) {
+        n = add_words(line->argv, n, PYTHON, line->words[0]);
+    } else {
+        line->argv[n++] = sandbox->bwrap;
+        for (int i = 0; i < 4; i++)
+            n = add_path(line->argv, n, paths[i], line->links[i]);
+        for (int i = 0; i < 6; i++)
+            n = add_words(line->argv, n, texts[i], line->words[i]);
+    }
     line->argv[n++] = script;
     line->argv[n] = NULL;
     assert(n < MAX_ARGS);
 }
 
-static void limit(int resource, rlim_t value) {
+/* more: how far the hard limit is above the soft one. */
+static void limit(int resource, rlim_t value, rlim_t more) {
     struct rlimit r;
     if (getrlimit((__rlimit_resource_t)resource, &r) != 0)
         _exit(125);
-    r.rlim_max = r.rlim_max < value ? r.rlim_max : value;
-    r.rlim_cur = r.rlim_max;
+    r.rlim_max = r.rlim_max < value + more ? r.rlim_max : value + more;
+    r.rlim_cur = r.rlim_max < value ? r.rlim_max : value;
     if (setrlimit((__rlimit_resource_t)resource, &r) != 0)
         _exit(125);
 }
@@ -123,11 +135,13 @@ static pid_t spawn(const char *const *argv, const int *fds, int n, double cpu, b
             close(fd);
     if (geteuid() == 0 && !keep_root)
         give_up_root();
-    limit(RLIMIT_AS, MEMORY_LIMIT);
-    limit(RLIMIT_FSIZE, FILE_LIMIT);
-    limit(RLIMIT_NOFILE, 64);
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, (rlim_t)ceil(cpu) + 1);
+    if (chdir("/") != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        _exit(125);
+    limit(RLIMIT_AS, MEMORY_LIMIT, 0);
+    limit(RLIMIT_FSIZE, FILE_LIMIT, 0);
+    limit(RLIMIT_NOFILE, 64, 0);
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_CPU, (rlim_t)ceil(cpu), 1);
     execve(argv[0], (char *const *)argv, no_environment);
     _exit(127);
 }
@@ -211,12 +225,11 @@ static enum pq_status start_run(const struct pq_sandbox *sandbox, struct run *ru
         int program[] = {fd[JOB], fd[MESSAGES], fd[MESSAGES], fd[CALLS], fd[RESULTS_IN]};
         int test[] = {fd[TEST_JOB], fd[MESSAGES], fd[MESSAGES],
                       fd[RESULTS],  fd[CALLS_IN], fd[VERDICT_IN]};
-        double cpu = sandbox->wall_seconds;
         build_command(&line, sandbox, pq_sandbox_program);
-        run->program = spawn(line.argv, program, 5, cpu, sandbox->as_root);
+        run->program = spawn(line.argv, program, 5, sandbox->seconds, sandbox->as_root);
         build_command(&line, sandbox, pq_sandbox_test);
-        run->test = spawn(line.argv, test, 6, cpu, sandbox->as_root);
-        run->deadline = pq_seconds() + sandbox->wall_seconds;
+        run->test = spawn(line.argv, test, 6, sandbox->seconds, sandbox->as_root);
+        run->deadline = pq_seconds() + START_SECONDS;
         run->verdict = fd[VERDICT];
         run->messages = fd[MESSAGES];
         fd[VERDICT] = fd[MESSAGES] = -1;
@@ -249,13 +262,14 @@ static enum pq_status conclude(const struct pq_sandbox *sandbox, struct run *run
     char *word = run->text + strlen(ready);
     if (strncmp(run->text, ready, strlen(ready)) != 0 || strcmp(word, "broken\n") == 0)
         return report_broken(run, err);
+    trial->over = true;
     trial->passed = !late && strcmp(word, passed) == 0;
     word[strcspn(word, "\n")] = 0;
     if (trial->passed)
         trial->reason[0] = 0;
     else if (late)
         snprintf(trial->reason, sizeof trial->reason, "ran past the limit of %g s",
-                 sandbox->wall_seconds);
+                 WALL * sandbox->seconds);
     else if (strncmp(word, failed, strlen(failed)) == 0)
         snprintf(trial->reason, sizeof trial->reason, "%.150s", word + strlen(failed));
     else
@@ -265,66 +279,90 @@ static enum pq_status conclude(const struct pq_sandbox *sandbox, struct run *run
 
 /* ---- Many trials ----------------------------------------------------------------------------- */
 
+struct pq_court {
+    const struct pq_sandbox *sandbox; /* borrowed */
+    struct run runs[MAX_PARALLEL];
+    int parallel, busy;
+};
+
+enum pq_status pq_court_open(struct pq_court **out, const struct pq_sandbox *sandbox, int parallel,
+                             struct pq_err *err) {
+    struct pq_court *court = calloc(1, sizeof *court);
+    if (!court)
+        return pq_refuse(err, PQ_ENOMEM, "no memory for the sandboxes");
+    court->sandbox = sandbox;
+    court->parallel = parallel < 1 ? 1 : parallel > MAX_PARALLEL ? MAX_PARALLEL : parallel;
+    *out = court;
+    return PQ_OK;
+}
+
+void pq_court_close(struct pq_court *court) {
+    for (int i = 0; court && i < court->parallel; i++)
+        if (court->runs[i].trial)
+            end_run(&court->runs[i]);
+    free(court);
+}
+
+int pq_court_busy(const struct pq_court *court) {
+    return court->busy;
+}
+
+int pq_court_room(const struct pq_court *court) {
+    return court->parallel - court->busy;
+}
+
+enum pq_status pq_court_begin(struct pq_court *court, struct pq_trial *trial, struct pq_err *err) {
+    int i = 0;
+    assert(court->busy < court->parallel);
+    while (court->runs[i].trial)
+        i++;
+    enum pq_status status = start_run(court->sandbox, &court->runs[i], trial, err);
+    court->busy += status == PQ_OK;
+    return status;
+}
+
 /* Take what has come; true at the end, or when there is more than a verdict has. */
-static bool take_verdict(struct run *run) {
+static bool take_verdict(struct run *run, double seconds) {
     size_t room = sizeof run->text - 1 - run->length;
     ssize_t n = read(run->verdict, run->text + run->length, room);
     if (n < 0)
         return errno != EINTR;
+    if (run->length == 0) /* "ready" */
+        run->deadline = pq_seconds() + seconds;
     run->length += (size_t)n;
     return n == 0 || (size_t)n == room;
 }
 
-/* Wait until some run has something to say or is late; conclude those that are over. */
-static enum pq_status attend(const struct pq_sandbox *sandbox, struct run *runs, int n, int *ended,
-                             struct pq_err *err) {
-    struct pollfd fds[MAX_PARALLEL];
-    double now = pq_seconds(), wait = 3600;
-    for (int i = 0; i < n; i++) {
-        fds[i] = (struct pollfd){.fd = runs[i].trial ? runs[i].verdict : -1, .events = POLLIN};
-        if (runs[i].trial && runs[i].deadline - now < wait)
-            wait = runs[i].deadline - now;
-    }
-    if (poll(fds, (nfds_t)n, wait > 0 ? (int)(wait * 1000) + 1 : 0) < 0 && errno != EINTR)
-        return pq_refuse(err, PQ_EIO, "cannot wait for the sandboxes: %s", strerror(errno));
-    for (int i = 0; i < n; i++) {
-        if (!runs[i].trial)
-            continue;
-        bool over = fds[i].revents && take_verdict(&runs[i]);
-        bool late = !over && pq_seconds() >= runs[i].deadline;
-        if (!over && !late)
-            continue;
-        enum pq_status status = conclude(sandbox, &runs[i], late, err);
-        end_run(&runs[i]);
-        if (status != PQ_OK)
-            return status;
-        ++*ended;
-    }
-    return PQ_OK;
+/* The run is over or late. */
+static enum pq_status close_run(struct pq_court *court, struct run *run, bool late,
+                                struct pq_err *err) {
+    enum pq_status status = conclude(court->sandbox, run, late, err);
+    end_run(run);
+    court->busy--;
+    return status;
 }
 
-enum pq_status pq_sandbox_judge(const struct pq_sandbox *sandbox, struct pq_trial *trials, int n,
-                                int parallel, pq_progress_fn *progress, void *user,
-                                struct pq_err *err) {
+enum pq_status pq_court_attend(struct pq_court *court, double wait, struct pq_err *err) {
+    struct pollfd fds[MAX_PARALLEL];
+    double now = pq_seconds();
     enum pq_status status = PQ_OK;
-    int started = 0, ended = 0;
-    parallel = parallel < 1 ? 1 : parallel > MAX_PARALLEL ? MAX_PARALLEL : parallel;
-    struct run *runs = calloc((size_t)parallel, sizeof *runs);
-    if (!runs)
-        return pq_refuse(err, PQ_ENOMEM, "no memory for %d sandboxes", parallel);
-    while (status == PQ_OK && ended < n) {
-        for (int i = 0; i < parallel && started < n && status == PQ_OK; i++)
-            if (!runs[i].trial)
-                status = start_run(sandbox, &runs[i], &trials[started++], err);
-        if (status == PQ_OK)
-            status = attend(sandbox, runs, parallel, &ended, err);
-        if (status == PQ_OK && progress && !progress(user, "judging", (uint64_t)ended, (uint64_t)n))
-            status = pq_refuse(err, PQ_ECANCELLED, "stopped");
+    for (int i = 0; i < court->parallel; i++) {
+        struct run *run = &court->runs[i];
+        fds[i] = (struct pollfd){.fd = run->trial ? run->verdict : -1, .events = POLLIN};
+        if (run->trial && run->deadline - now < wait)
+            wait = run->deadline - now;
     }
-    for (int i = 0; i < parallel; i++)
-        if (runs[i].trial)
-            end_run(&runs[i]);
-    free(runs);
+    int milliseconds = wait > 0 ? (int)ceil(wait * 1000) : 0;
+    if (poll(fds, (nfds_t)court->parallel, milliseconds) < 0 && errno != EINTR)
+        return pq_refuse(err, PQ_EIO, "cannot wait for the sandboxes: %s", strerror(errno));
+    for (int i = 0; i < court->parallel && status == PQ_OK; i++) {
+        struct run *run = &court->runs[i];
+        bool over =
+            run->trial && fds[i].revents && take_verdict(run, WALL * court->sandbox->seconds);
+        bool late = run->trial && !over && pq_seconds() >= run->deadline;
+        if (over || late)
+            status = close_run(court, run, late, err);
+    }
     return status;
 }
 
@@ -363,8 +401,14 @@ static enum pq_status probe(const struct pq_sandbox *sandbox, struct pq_err *err
     struct pq_trial trial = {.program = "def f(x):\n    return x + 1\n",
                              .entry_point = "f",
                              .reference = "",
-                             .test = "def check(f):\n    assert f(1) == 2\n"};
-    enum pq_status status = pq_sandbox_judge(sandbox, &trial, 1, 1, NULL, NULL, err);
+                             .test = "assert f(1) == 2\n"};
+    struct pq_court *court = NULL;
+    enum pq_status status = pq_court_open(&court, sandbox, 1, err);
+    if (status == PQ_OK)
+        status = pq_court_begin(court, &trial, err);
+    while (status == PQ_OK && !trial.over)
+        status = pq_court_attend(court, 1, err);
+    pq_court_close(court);
     if (status == PQ_OK && !trial.passed)
         return pq_refuse(err, PQ_EIO, "a trivial program fails in the sandbox: %s", trial.reason);
     return status;
@@ -386,29 +430,34 @@ static enum pq_status choose(struct pq_sandbox *sandbox, struct pq_err *err) {
     return status;
 }
 
-enum pq_status pq_sandbox_open(struct pq_sandbox **out, double wall_seconds, struct pq_err *err) {
+enum pq_status pq_sandbox_open(struct pq_sandbox **out, double seconds, bool unsafe,
+                               struct pq_err *err) {
+    static const char only[] = "generated programs run in bubblewrap only";
+    static const char else_[] = "--unsafe runs them without a sandbox";
     struct pq_err reason;
     struct pq_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (!sandbox)
         return pq_refuse(err, PQ_ENOMEM, "no memory for a sandbox");
-    sandbox->wall_seconds = wall_seconds;
+    sandbox->seconds = seconds;
+    sandbox->unsafe = unsafe;
     enum pq_status status = PQ_EUNSUPPORTED;
-    if (!find_program("bwrap", sandbox->bwrap, sizeof sandbox->bwrap)) {
-        pq_refuse(err, status,
-                  "generated programs run in bubblewrap only, and there is no bwrap in PATH: "
-                  "install the package bubblewrap");
-    } else if (access("/usr/bin/python3", X_OK) != 0) {
+    if (access("/usr/bin/python3", X_OK) != 0) {
         pq_refuse(err, status, "there is no /usr/bin/python3: install the package python3");
+    } else if (unsafe) {
+        status = probe(sandbox, err);
+    } else if (!find_program("bwrap", sandbox->bwrap, sizeof sandbox->bwrap)) {
+        pq_refuse(err, status,
+                  "%s, and there is no bwrap in PATH: install the package bubblewrap (%s)", only,
+                  else_);
     } else {
         read_features(sandbox);
         status = choose(sandbox, &reason);
         if (status != PQ_OK)
-            pq_refuse(
-                err, status,
-                "generated programs run in bubblewrap only, and it does not work here (%.300s); "
-                "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-                "kernel.apparmor_restrict_unprivileged_userns=0)",
-                reason.text);
+            pq_refuse(err, status,
+                      "%s, and it does not work here (%.200s); allow user namespaces (sysctl "
+                      "kernel.unprivileged_userns_clone=1, "
+                      "kernel.apparmor_restrict_unprivileged_userns=0), or %s",
+                      only, reason.text, else_);
     }
     if (status == PQ_OK)
         *out = sandbox;

@@ -1,120 +1,243 @@
 #include "tasks.h"
+#include "jsonl.h"
 #include "report.h"
 
-#include <errno.h>
+#include <ctype.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
-enum { LONGEST_LINE = 64 << 20 };
-
-struct lines {
-    gzFile file;
+/* One line of a file. */
+struct source {
+    const json_t *object;
     const char *path;
-    char *text; /* the line, without its end; owned */
-    size_t size;
-    int number;
+    int number; /* from 1 */
 };
 
-/* The next line into lines->text; *end when there is none. */
-static enum pq_status next_line(struct lines *lines, bool *end, struct pq_err *err) {
-    size_t n = 0;
-    lines->number++;
-    for (;;) {
-        if (n + 2 > lines->size) {
-            size_t size = lines->size ? 2 * lines->size : 1 << 16;
-            char *text = size <= LONGEST_LINE ? realloc(lines->text, size) : NULL;
-            if (!text)
-                return pq_refuse(err, PQ_EFORMAT, "%s: line %d is longer than %d bytes",
-                                 lines->path, lines->number, LONGEST_LINE / 2);
-            lines->text = text;
-            lines->size = size;
-        }
-        if (!gzgets(lines->file, lines->text + n, (int)(lines->size - n)))
-            break;
-        n += strlen(lines->text + n);
-        if (n && lines->text[n - 1] == '\n')
-            break;
-    }
-    int error = Z_OK;
-    const char *message = gzerror(lines->file, &error);
-    if (error != Z_OK && error != Z_STREAM_END)
-        return pq_refuse(err, PQ_EIO, "%s: %s", lines->path, message);
-    *end = n == 0;
-    lines->text[n] = 0;
-    return PQ_OK;
+static const char *text_of(const struct source *source, const char *key) {
+    return json_string_value(json_object_get(source->object, key));
 }
 
-static enum pq_status read_lines(struct lines *lines, json_t *array, struct pq_err *err) {
-    for (;;) {
-        bool end = false;
-        enum pq_status status = next_line(lines, &end, err);
-        if (status != PQ_OK || end)
-            return status;
-        if (lines->text[strspn(lines->text, " \t\r\n")] == 0)
+static void free_task(struct pq_task *task) {
+    char *texts[] = {task->id,          task->message,   task->stub,
+                     task->entry_point, task->reference, task->test};
+    for (int i = 0; i < 6; i++)
+        free(texts[i]);
+    *task = (struct pq_task){0};
+}
+
+static enum pq_status whole_task(const struct pq_task *task, const struct source *source,
+                                 struct pq_err *err) {
+    bool whole = task->id && task->message && task->stub && task->entry_point && task->reference &&
+                 task->test;
+    return whole ? PQ_OK : pq_refuse(err, PQ_ENOMEM, "no memory for %s", source->path);
+}
+
+/* A formatted text, malloc'd; NULL when out of memory. */
+static char *format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *format_text(const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    return text;
+}
+
+/* ---- HumanEval's fields ---------------------------------------------------------------------- */
+
+/* The words around the prompt are those that pangu-mini was trained on; other models take them as
+ * well. */
+static enum pq_status parse_humaneval(struct pq_task *task, const struct source *source,
+                                      struct pq_err *err) {
+    static const char *const keys[] = {"task_id", "prompt", "entry_point", "canonical_solution",
+                                       "test"};
+    const char *field[5];
+    for (int i = 0; i < 5; i++) {
+        field[i] = text_of(source, keys[i]);
+        if (!field[i])
+            return pq_refuse(err, PQ_EFORMAT, "%s: task %d has no text \"%s\"", source->path,
+                             source->number, keys[i]);
+    }
+    if (!strstr(field[4], "def check("))
+        return pq_refuse(err, PQ_EFORMAT, "%s: the test of task %s defines no check()",
+                         source->path, field[0]);
+    size_t length = strlen(field[1]);
+    while (length && field[1][length - 1] == '\n')
+        length--;
+    *task = (struct pq_task){
+        .id = strdup(field[0]),
+        .message = format_text("Complete this Python function.\n%.*s", (int)length, field[1]),
+        .stub = strdup(field[1]),
+        .entry_point = strdup(field[2]),
+        .reference = format_text("%s%s", field[1], field[3]),
+        .test = format_text("%s\ncheck(%s)\n", field[4], field[2])};
+    return whole_task(task, source, err);
+}
+
+/* ---- MBPP's fields --------------------------------------------------------------------------- */
+
+static bool calls(const char *text, const char *name, size_t length) {
+    for (const char *p = text; (p = strstr(p, name)); p++) {
+        bool begins = p == text || !(isalnum((unsigned char)p[-1]) || p[-1] == '_');
+        if (begins && p[length + strspn(p + length, " ")] == '(')
+            return true;
+    }
+    return false;
+}
+
+/* The function of `code` that `test` calls, malloc'd: MBPP does not name it. */
+static char *called_function(const char *code, const char *test) {
+    for (const char *line = code; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        if (strncmp(line, "def ", 4) != 0)
             continue;
-        json_error_t error;
-        json_t *object = json_loads(lines->text, 0, &error);
-        if (!object)
-            return pq_refuse(err, PQ_EFORMAT, "%s: line %d is not JSON: %s", lines->path,
-                             lines->number, error.text);
-        if (!json_is_object(object)) {
-            json_decref(object);
-            return pq_refuse(err, PQ_EFORMAT, "%s: line %d is not a JSON object", lines->path,
-                             lines->number);
-        }
-        if (json_array_append_new(array, object) != 0)
-            return pq_refuse(err, PQ_ENOMEM, "no memory for %s", lines->path);
+        const char *name = line + 4 + strspn(line + 4, " ");
+        size_t length = 0;
+        while (isalnum((unsigned char)name[length]) || name[length] == '_')
+            length++;
+        char *word = strndup(name, length);
+        if (!word || calls(test, word, length))
+            return word;
+        free(word);
     }
+    return NULL;
 }
 
-enum pq_status pq_jsonl_read(json_t **out, const char *path, struct pq_err *err) {
-    struct lines lines = {.file = gzopen(path, "rb"), .path = path};
-    if (!lines.file)
-        return pq_refuse(err, PQ_EIO, "%s: %s", path, strerror(errno));
-    json_t *array = json_array();
-    enum pq_status status = array ? read_lines(&lines, array, err)
-                                  : pq_refuse(err, PQ_ENOMEM, "no memory for %s", path);
-    gzclose(lines.file);
-    free(lines.text);
-    if (status == PQ_OK)
-        *out = array;
-    else
-        json_decref(array);
+/* The texts of an array, a line each, malloc'd; NULL: it is none, or there is no memory. */
+static char *join_lines(const json_t *array) {
+    char *all = json_is_array(array) ? strdup("") : NULL;
+    size_t i;
+    json_t *text;
+    json_array_foreach(array, i, text) {
+        char *longer = json_is_string(text) && all
+                           ? format_text("%s%s\n", all, json_string_value(text))
+                           : NULL;
+        free(all);
+        all = longer;
+    }
+    return all;
+}
+
+/* The words of the paper (Austin et al., arXiv:2108.07732, section 3.1), without its marks around
+ * the solution, which the chat template and the reply's code block stand for. */
+static enum pq_status parse_mbpp(struct pq_task *task, const struct source *source,
+                                 struct pq_err *err) {
+    json_int_t id = json_integer_value(json_object_get(source->object, "task_id"));
+    const char *text = text_of(source, "text"), *code = text_of(source, "code");
+    const char *setup = text_of(source, "test_setup_code"), *test = text_of(source, "test");
+    char *asserts = join_lines(json_object_get(source->object, "test_list"));
+    char *imports = join_lines(json_object_get(source->object, "test_imports"));
+    text = text ? text : text_of(source, "prompt");
+    enum pq_status status = PQ_OK;
+    if (id <= 0 || !text || !code || !asserts || !*asserts)
+        status = pq_refuse(err, PQ_EFORMAT,
+                           "%s: task %d lacks one of MBPP's \"task_id\", \"text\" or \"prompt\", "
+                           "\"code\" and \"test_list\"",
+                           source->path, source->number);
+    if (status == PQ_OK) {
+        *task = (struct pq_task){
+            .id = format_text("Mbpp/%lld", (long long)id),
+            .message = format_text("You are an expert Python programmer, and here is your task: %s "
+                                   "Your code should pass these tests:\n\n%s",
+                                   text, asserts),
+            .stub = strdup(""),
+            .entry_point = called_function(code, asserts),
+            .reference = strdup(""),
+            .test = test ? strdup(test)
+                         : format_text("%s%s\n%s", imports ? imports : "", setup ? setup : "",
+                                       asserts)};
+        status = task->entry_point
+                     ? whole_task(task, source, err)
+                     : pq_refuse(err, PQ_EFORMAT,
+                                 "%s: the tests of task %d call no function of its code",
+                                 source->path, source->number);
+    }
+    free(asserts);
+    free(imports);
     return status;
 }
 
-static enum pq_status parse_task(struct pq_task *task, const json_t *object, const char *path,
-                                 int number, struct pq_err *err) {
-    const char *const keys[] = {"task_id", "prompt", "entry_point", "canonical_solution", "test"};
-    const char **const fields[] = {&task->id, &task->prompt, &task->entry_point, &task->solution,
-                                   &task->test};
-    for (int i = 0; i < 5; i++) {
-        *fields[i] = json_string_value(json_object_get(object, keys[i]));
-        if (!*fields[i])
-            return pq_refuse(err, PQ_EFORMAT, "%s: task %d has no text \"%s\"", path, number,
-                             keys[i]);
+static bool in_split(const struct source *source, enum pq_split split) {
+    json_int_t id = json_integer_value(json_object_get(source->object, "task_id"));
+    switch (split) {
+    case PQ_SPLIT_TEST:
+        return id >= 11 && id <= 510;
+    case PQ_SPLIT_VALIDATION:
+        return id >= 511 && id <= 600;
+    case PQ_SPLIT_TRAIN:
+        return id >= 601;
+    default:
+        return true;
     }
+}
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+/* Which format the file is in, by its first task. */
+static enum pq_status recognize(struct pq_tasks *tasks, const struct source *first,
+                                enum pq_split *split, struct pq_err *err) {
+    bool mbpp = json_is_array(json_object_get(first->object, "test_list"));
+    bool test = text_of(first, "test");
+    if (!test && json_object_get(first->object, "plus_input"))
+        return pq_refuse(err, PQ_EUNSUPPORTED,
+                         "%s has EvalPlus' inputs without tests; take the files with tests: "
+                         "HumanEvalPlus-OriginFmt.jsonl.gz, evalplus/mbppplus",
+                         first->path);
+    if (!mbpp && !text_of(first, "prompt"))
+        return pq_refuse(err, PQ_EFORMAT,
+                         "%s has neither HumanEval's fields (prompt, entry_point, "
+                         "canonical_solution, test) nor MBPP's (text, code, test_list)",
+                         first->path);
+    if (!mbpp && *split != PQ_SPLIT_DEFAULT && *split != PQ_SPLIT_ALL)
+        return pq_refuse(err, PQ_EINVAL, "%s has no splits: --split is for MBPP", first->path);
+    if (*split == PQ_SPLIT_DEFAULT)
+        *split = mbpp && !test ? PQ_SPLIT_TEST : PQ_SPLIT_ALL;
+    static const char *const names[] = {"", "test", "validation", "train", "all"};
+    tasks->format = !mbpp ? "HumanEval" : test ? "MBPP+" : "MBPP";
+    tasks->split = names[*split];
     return PQ_OK;
 }
 
-enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, int limit,
+static enum pq_status unique_ids(const struct pq_tasks *tasks, const char *path,
+                                 struct pq_err *err) {
+    for (int i = 1; i < tasks->n; i++)
+        for (int j = 0; j < i; j++)
+            if (strcmp(tasks->task[i].id, tasks->task[j].id) == 0)
+                return pq_refuse(err, PQ_EFORMAT, "%s has task %s twice", path, tasks->task[i].id);
+    return PQ_OK;
+}
+
+enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, enum pq_split split, int limit,
                              struct pq_err *err) {
     struct pq_tasks tasks = {0};
-    enum pq_status status = pq_jsonl_read(&tasks.json, path, err);
-    if (status != PQ_OK)
-        return status;
-    size_t n = json_array_size(tasks.json);
-    if (limit && n > (size_t)limit)
-        n = (size_t)limit;
-    if (n == 0)
+    json_t *json = NULL;
+    enum pq_status status = pq_jsonl_read(&json, path, err);
+    size_t n = json_array_size(json);
+    struct source source = {.object = json_array_get(json, 0), .path = path, .number = 1};
+    if (status == PQ_OK && n == 0)
         status = pq_refuse(err, PQ_EFORMAT, "%s: no tasks", path);
+    if (status == PQ_OK)
+        status = recognize(&tasks, &source, &split, err);
     tasks.task = calloc(n + 1, sizeof *tasks.task);
     if (status == PQ_OK && !tasks.task)
         status = pq_refuse(err, PQ_ENOMEM, "no memory for %zu tasks", n);
-    for (; status == PQ_OK && (size_t)tasks.n < n; tasks.n++)
-        status = parse_task(&tasks.task[tasks.n], json_array_get(tasks.json, (size_t)tasks.n), path,
-                            tasks.n + 1, err);
+    bool mbpp = status == PQ_OK && strcmp(tasks.format, "HumanEval") != 0;
+    for (size_t i = 0; i < n && status == PQ_OK && !(limit && tasks.n == limit); i++) {
+        source.object = json_array_get(json, i);
+        source.number = (int)i + 1;
+        if (mbpp && !in_split(&source, split))
+            continue;
+        struct pq_task *task = &tasks.task[tasks.n++];
+        status = mbpp ? parse_mbpp(task, &source, err) : parse_humaneval(task, &source, err);
+    }
+    if (status == PQ_OK && tasks.n == 0)
+        status = pq_refuse(err, PQ_EFORMAT, "%s has no task of the split '%s'", path, tasks.split);
+    if (status == PQ_OK)
+        status = unique_ids(&tasks, path, err);
+    json_decref(json);
     if (status == PQ_OK)
         *out = tasks;
     else
@@ -123,7 +246,8 @@ enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, int limit,
 }
 
 void pq_tasks_free(struct pq_tasks *tasks) {
+    for (int i = 0; i < tasks->n; i++)
+        free_task(&tasks->task[i]);
     free(tasks->task);
-    json_decref(tasks->json);
     *tasks = (struct pq_tasks){0};
 }

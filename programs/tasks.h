@@ -1,27 +1,41 @@
-/* tasks.h - files of JSON lines, gzip'd or not: programming tasks in HumanEval's fields, and
- * replies to them. */
+/* tasks.h - programming tasks out of their published files: HumanEval's fields (HumanEval,
+ * HumanEval+ in its original format, anything else that has them) and MBPP's (all, sanitized, and
+ * MBPP+ with its tests). */
 #ifndef PQ_PROGRAMS_TASKS_H
 #define PQ_PROGRAMS_TASKS_H
 
 #include "panq.h"
 
-#include <jansson.h>
-
 struct pq_task {
-    const char *id, *prompt, *entry_point, *solution, *test; /* borrowed from json */
+    char *id;          /* "HumanEval/0", "Mbpp/11"; owned, as the others are */
+    char *message;     /* the user's turn */
+    char *stub;        /* code that a reply may complete; MBPP has none, "" */
+    char *entry_point; /* the function that the test is about */
+    char *reference;   /* defines what the test may use besides; MBPP: "" */
+    char *test;        /* a script that raises on a failure */
 };
+
+enum pq_split {
+    PQ_SPLIT_DEFAULT,
+    PQ_SPLIT_TEST,
+    PQ_SPLIT_VALIDATION,
+    PQ_SPLIT_TRAIN,
+    PQ_SPLIT_ALL
+};
+#define PQ_SPLIT_WORDS "default|test|validation|train|all"
 
 struct pq_tasks {
-    struct pq_task *task; /* [n] */
+    struct pq_task *task; /* [n], owned */
     int n;
-    json_t *json; /* owned: the lines, an array of objects */
+    const char *format; /* "HumanEval", "MBPP" or "MBPP+" */
+    const char *split;  /* "test", ..., "all" */
 };
 
-/* Every line of the file at path (gzip is recognised by its content) that is not blank, as an array
- * of objects. */
-enum pq_status pq_jsonl_read(json_t **out, const char *path, struct pq_err *err);
-/* The first `limit` tasks of the file (0 = all); each has all five fields. */
-enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, int limit, struct pq_err *err);
+/* The tasks of the file, of one split, the first `limit` only (0 = all).  A split is part of MBPP
+ * by its task_ids: 11 to 510 test, 511 to 600 validation, 601 to 974 train; the default is "test"
+ * for MBPP and all for the others, MBPP+ among them. */
+enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, enum pq_split split, int limit,
+                             struct pq_err *err);
 void pq_tasks_free(struct pq_tasks *tasks);
 
 #endif

@@ -1,7 +1,7 @@
 #include "windows.h"
 #include "input.h"
 #include "report.h"
-#include "tasks.h"
+#include "jsonl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
