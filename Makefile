@@ -35,7 +35,8 @@ LIB_C += $(wildcard src/cpu/x86/*.c)
 endif
 LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 
-# An ISA file is compiled for what its suffix names; elementwise.c, plain C, once for each ISA.
+# An ISA file is compiled for what its suffix names; those of LANES, plain C, once for each ISA.
+LANES := elementwise rounding
 AVX2 := -mavx2 -mfma -mf16c
 AVXVNNI := $(AVX2) -mavxvnni
 AVX512VNNI := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
@@ -45,11 +46,14 @@ $(BUILD)/src/cpu/x86/%_avxvnni.o: ISA := $(AVXVNNI)
 $(BUILD)/src/cpu/x86/%_avx512vnni.o: ISA := $(AVX512VNNI)
 $(BUILD)/src/cpu/x86/%_avx512bf16.o: ISA := $(AVX512BF16)
 ifeq ($(ARCH),x86_64)
-LIB_OBJ += $(BUILD)/src/cpu/x86/elementwise_avx2.o $(BUILD)/src/cpu/x86/elementwise_avx512vnni.o
-$(BUILD)/src/cpu/x86/elementwise_%.o: src/cpu/elementwise.c
-	@mkdir -p $(@D)
-	$(say) $@
-	$(Q)$(CC) $(CFLAGS_ALL) $(ISA) -DPQ_ISA_SUFFIX=_$* -c $< -o $@
+LIB_OBJ += $(LANES:%=$(BUILD)/src/cpu/x86/%_avx2.o) $(LANES:%=$(BUILD)/src/cpu/x86/%_avx512vnni.o)
+define for_each_isa
+$(BUILD)/src/cpu/x86/$(1)_%.o: src/cpu/$(1).c
+	@mkdir -p $$(@D)
+	$$(say) $$@
+	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(ISA) -DPQ_ISA_SUFFIX=_$$* -c $$< -o $$@
+endef
+$(foreach source,$(LANES),$(eval $(call for_each_isa,$(source))))
 endif
 
 PROG_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard programs/*.c))

@@ -1,83 +1,11 @@
 /* elementwise.c - what happens to activations between the products, compiled once for each ISA.
  *
- * Everything is written on vectors of 16 lanes by the compilers' vector extension: the compiler
- * maps them to whatever registers the ISA has, and since lanes, order and rounding are fixed here
- * (the build forbids contraction), every ISA returns the same bits.  The build of this file with
- * no ISA flags is the reference. */
+ * Everything is written on the vectors of lanes.h, so every ISA returns the same bits.  The build
+ * of this file with no ISA flags is the reference. */
 #include "cpu/kernels.h"
+#include "cpu/lanes.h"
 
 #include <math.h>
-#include <string.h>
-
-#ifndef PQ_ISA_SUFFIX
-#define PQ_ISA_SUFFIX _c
-#endif
-#define PQ_PASTE_(a, b) a##b
-#define PQ_PASTE(a, b) PQ_PASTE_(a, b)
-
-enum { LANES = 16 };
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-typedef uint32_t u32x16 __attribute__((vector_size(64)));
-typedef uint16_t u16x16 __attribute__((vector_size(32)));
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE f32x16 load(const float *p) {
-    f32x16 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-INLINE void store(float *p, f32x16 v) {
-    memcpy(p, &v, sizeof v);
-}
-
-INLINE f32x16 splat(float x) {
-    return x - (f32x16){0};
-}
-
-/* The first n < 16 elements; zeros follow. */
-INLINE f32x16 load_part(const float *p, int n) {
-    f32x16 v = {0};
-    memcpy(&v, p, (size_t)n * sizeof *p);
-    return v;
-}
-
-INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
-    return (f32x16)(((i32x16)yes & mask) | ((i32x16)no & ~mask));
-}
-
-INLINE f32x16 max16(f32x16 a, f32x16 b) {
-    return select(a > b, a, b);
-}
-
-INLINE f32x16 abs16(f32x16 a) {
-    return (f32x16)((i32x16)a & 0x7fffffff);
-}
-
-/* Pairwise, so that the order is one on every ISA. */
-INLINE float sum_lanes(f32x16 v) {
-    float s[LANES];
-    store(s, v);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++)
-            s[i] += s[i + width];
-    return s[0];
-}
-
-INLINE float max_lanes(f32x16 v) {
-    float s[LANES], m;
-    store(s, v);
-    m = s[0];
-    for (int i = 1; i < LANES; i++)
-        m = s[i] > m ? s[i] : m;
-    return m;
-}
-
-/* Adding 1.5 * 2^23 leaves no room for a fraction: nearest integer, ties to even, |x| < 2^22.  The
- * integer is then in the low bits of the sum, too. */
-static const float ROUNDER = 12582912.0f;
 
 /* exp(x) by 2^n * exp(r), |r| <= ln(2)/2, r in two parts (Cody & Waite), Taylor's series to r^7,
  * whose remainder is below 2^-26 relative.  Below -87.3 the result is 0, above 88.3 infinity. */

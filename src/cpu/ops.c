@@ -13,6 +13,7 @@ static const struct pq_ops ops_c = {
     .tile_bf16 = pq_tile_bf16_c,
     .tile_f32 = pq_tile_f32_c,
     .e = &pq_elementwise_c,
+    .rounding = &pq_rounding_c,
     .peak_i8 = pq_peak_i8_c,
     .peak_bf16 = pq_peak_bf16_c,
 };

@@ -96,6 +96,27 @@ struct pq_elementwise {
                       bool add);
 };
 
+/* One after the other, the columns of a block of weights are rounded to codes, and the columns that
+ * follow make up for the error: GPTQ and coordinate descent (src/quant/gptq.h), whose inner loops
+ * these are.  PQ_NR rows of weights at a time, one a lane; everything below but h and u is
+ * [n][PQ_NR] unless it says otherwise, codes are whole numbers in lo..hi. */
+struct pq_rounding {
+    /* For t = n-1 .. 0:  q[t] = round(v[t] / step[t]), e[t] = w[t] - step[t] q[t], and
+     * v[s] += u[t][s] e[t] for all s < t.   u [n][n] */
+    void (*feedback)(int n, const float *u, float *v, const float *w, const float *step, float lo,
+                     float hi, float *q, float *e);
+    /* Move from the weights was[] * q[t] to is[] * q'[t], was and is [PQ_NR], so that the error
+     * e^T H e of a row falls: for t = 0 .. n-1 with  x = was q[t]
+     *   q'[t] = round((x + r[t] / h[t][t]) / is),  d[t] = is q'[t] - x,
+     *   gain += 2 d[t] r[t] - d[t]^2 h[t][t],  r[s] -= h[t][s] d[t] for all s
+     * where r = H e.  In a lane whose step stays the same a move that does not gain is not made.
+     * h [n] rows, ldh apart; gain [PQ_NR] out; r is changed; q and `to` may be the same. */
+    void (*descend)(int n, const float *h, size_t ldh, float *r, const float *q, const float *was,
+                    const float *is, float lo, float hi, float *to, float *d, float *gain);
+    /* r[s] -= sum_t h[t][s] d[t]  for s < m, h [n] rows, ldh apart; r [m], d [n] */
+    void (*settle)(int n, int m, const float *h, size_t ldh, const float *d, float *r);
+};
+
 struct pq_ops {
     enum pq_isa isa;
     pq_tile_i8_fn *tile_i8;
@@ -103,6 +124,7 @@ struct pq_ops {
     pq_unpack_i4_fn *unpack_i4;
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
+    const struct pq_rounding *rounding;
     /* Multiply-adds from registers for `rounds` rounds; returns the operations done, two each. */
     double (*peak_i8)(int rounds);
     double (*peak_bf16)(int rounds);

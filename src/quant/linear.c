@@ -109,10 +109,10 @@ static void quantize_row(void *arg, int task, int thread) {
         return;
     uint8_t *codes = work->codes + (size_t)task * s->code_bytes;
     if (linear->scheme == PQ_SCHEME_W8A8) {
-        *scale = pq_rtn_w8(own->w, s->k, (int8_t *)codes);
+        *scale = pq_rtn_w8(own->w, NULL, s->k, (int8_t *)codes);
         return;
     }
-    *scale = pq_rtn_w4(own->w, s->k, linear->group, own->codes, own->multipliers);
+    *scale = pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
     pq_pack_codes(own->codes, s->k, codes);
     if (linear->packed && s->groups)
         scale_groups(scale, own->multipliers, s->groups);

@@ -22,8 +22,17 @@ struct range {
 static const struct range W8 = {-127, 127}, W4 = {-8, 7};
 
 struct sums {
-    double ee, xq, qq; /* of e e, x q and q q */
+    double ee, xq, qq; /* of e e, x q and q q, times the importance */
 };
+
+/* The weights of a row or a group, and what their squared errors are multiplied by: NULL: 1. */
+struct weights {
+    const float *w, *importance;
+};
+
+static struct weights part(struct weights row, int from) {
+    return (struct weights){row.w + from, row.importance ? row.importance + from : NULL};
+}
 
 /* The bits of a float without its sign are ordered as its magnitude is. */
 static float absmax(const float *w, int n) {
@@ -59,13 +68,15 @@ struct lanes {
 };
 
 static inline __attribute__((always_inline)) void
-add_lanes(struct lanes *s, const float *w, float inverse, struct range r, bool fit) {
+add_lanes(struct lanes *s, struct weights at, float inverse, struct range r, bool fit) {
     for (int l = 0; l < LANES; l++) {
-        float x = w[l] * inverse, q = code(x, r), e = x - q;
-        s->ee[l] += e * e;
+        float x = at.w[l] * inverse, q = code(x, r), e = x - q;
+        float eh = at.importance ? e * at.importance[l] : e;
+        s->ee[l] += eh * e;
         if (fit) {
-            s->xq[l] += x * q;
-            s->qq[l] += q * q;
+            float qh = at.importance ? q * at.importance[l] : q;
+            s->xq[l] += x * qh;
+            s->qq[l] += q * qh;
         }
     }
 }
@@ -75,21 +86,22 @@ static double total(const float lane[LANES]) {
            (((double)lane[2] + lane[6]) + ((double)lane[3] + lane[7]));
 }
 
-/* The sums of w [n] at a step; xq and qq only if `fit`. */
-static inline __attribute__((always_inline)) struct sums sums_at(const float *w, int n, float step,
-                                                                 struct range r, bool fit) {
+static inline __attribute__((always_inline)) struct sums
+sums_of(struct weights row, int n, float step, struct range r, bool fit) {
     struct sums sum = {0};
     float inverse = 1 / step;
     for (int from = 0; from < n; from += BLOCK) {
         struct lanes s = {{0}, {0}, {0}};
         int to = n - from < BLOCK ? n : from + BLOCK, j = from;
         for (; j + LANES <= to; j += LANES)
-            add_lanes(&s, w + j, inverse, r, fit);
+            add_lanes(&s, part(row, j), inverse, r, fit);
         if (j < to) {
-            float rest[LANES] = {0};
-            for (int l = 0; j + l < to; l++)
-                rest[l] = w[j + l];
-            add_lanes(&s, rest, inverse, r, fit);
+            float w[LANES] = {0}, importance[LANES] = {0};
+            for (int l = 0; j + l < to; l++) {
+                w[l] = row.w[j + l];
+                importance[l] = row.importance ? row.importance[j + l] : 1;
+            }
+            add_lanes(&s, (struct weights){w, importance}, inverse, r, fit);
         }
         sum.ee += total(s.ee);
         if (fit) {
@@ -100,7 +112,15 @@ static inline __attribute__((always_inline)) struct sums sums_at(const float *w,
     return sum;
 }
 
-static double error_at(const float *w, int n, float step, struct range r) {
+/* The sums of w [n] at a step; xq and qq only if `fit`. */
+static inline __attribute__((always_inline)) struct sums
+sums_at(struct weights w, int n, float step, struct range r, bool fit) {
+    if (w.importance) /* a loop of its own for each */
+        return sums_of(w, n, step, r, fit);
+    return sums_of((struct weights){w.w, NULL}, n, step, r, fit);
+}
+
+static double error_at(struct weights w, int n, float step, struct range r) {
     return sums_at(w, n, step, r, false).ee * step * step;
 }
 
@@ -118,7 +138,7 @@ struct scan {
 };
 
 /* The step of least error among absmax / r.hi and the scan, then improved by least squares. */
-static float best_step(const float *w, int k, struct range r, float max, struct scan scan) {
+static float best_step(struct weights w, int k, struct range r, float max, struct scan scan) {
     float best = max / r.hi;
     double least = error_at(w, k, best, r);
     for (float c = scan.from; c <= scan.to; c *= scan.ratio) {
@@ -140,13 +160,14 @@ static float best_step(const float *w, int k, struct range r, float max, struct 
     return best;
 }
 
-float pq_rtn_w8(const float *w, int k, int8_t *q) {
+float pq_rtn_w8(const float *w, const float *importance, int k, int8_t *q) {
     float max = absmax(w, k);
     if (max < LEAST_ROW) {
         memset(q, 0, (size_t)k);
         return 1;
     }
-    float scale = best_step(w, k, W8, max, (struct scan){124, 150, 1.004f});
+    float scale =
+        best_step((struct weights){w, importance}, k, W8, max, (struct scan){124, 150, 1.004f});
     round_row(w, k, scale, W8, q);
     return scale;
 }
@@ -166,13 +187,14 @@ static struct window window_of(const float *w, int n) {
     float max = absmax(w, n);
     if (max < LEAST_ROW)
         return (struct window){0, 0};
-    float squares = (float)sums_at(w, n, max, (struct range){0, 0}, false).ee;
+    float squares =
+        (float)sums_at((struct weights){w, NULL}, n, max, (struct range){0, 0}, false).ee;
     float tail = RMS_STEP * sqrtf(squares / (float)n), step = 1 / CODE_MOST;
     return (struct window){max * (tail < step ? tail : step), max / CODE_LEAST};
 }
 
 /* The multiplier of least error for a group at a row scale, and that error. */
-static int best_multiplier(const float *w, int n, struct window window, float scale,
+static int best_multiplier(struct weights w, int n, struct window window, float scale,
                            double *error) {
     float from = window.least / scale, to = window.most / scale;
     int first = from < 1 ? 1 : from < 15 ? (int)from : 15;
@@ -194,13 +216,13 @@ static int best_multiplier(const float *w, int n, struct window window, float sc
 static const float PRODUCT[] = {77, 80, 84, 88, 91, 96, 98, 104, 105, 112, 120, 128, 136};
 enum { PRODUCTS = sizeof PRODUCT / sizeof PRODUCT[0] };
 
-static float scan_scales(const float *w, int k, int group, float max) {
+static float scan_scales(struct weights w, int k, int group, float max) {
     double error[PRODUCTS] = {0}, e;
     for (int from = 0; from < k; from += group) {
         int n = k - from < group ? k - from : group;
-        struct window window = window_of(w + from, n);
+        struct window window = window_of(w.w + from, n);
         for (int i = 0; i < PRODUCTS; i++) {
-            best_multiplier(w + from, n, window, max / PRODUCT[i], &e);
+            best_multiplier(part(w, from), n, window, max / PRODUCT[i], &e);
             error[i] += e;
         }
     }
@@ -212,14 +234,14 @@ static float scan_scales(const float *w, int k, int group, float max) {
 
 /* Choose the multipliers for a scale.  Returns the row's error and, in *refit, the best scale for
  * those multipliers and the codes that go with them. */
-static double choose(const float *w, int k, int group, float scale, uint8_t *multiplier,
+static double choose(struct weights w, int k, int group, float scale, uint8_t *multiplier,
                      float *refit) {
     double error = 0, wq = 0, qq = 0;
     for (int from = 0, g = 0; from < k; from += group, g++) {
         int n = k - from < group ? k - from : group;
         double e;
-        int m = best_multiplier(w + from, n, window_of(w + from, n), scale, &e);
-        struct sums s = sums_at(w + from, n, scale * (float)m, W4, true);
+        int m = best_multiplier(part(w, from), n, window_of(w.w + from, n), scale, &e);
+        struct sums s = sums_at(part(w, from), n, scale * (float)m, W4, true);
         multiplier[g] = (uint8_t)m;
         error += e;
         wq += (double)m * m * s.xq;
@@ -229,7 +251,8 @@ static double choose(const float *w, int k, int group, float scale, uint8_t *mul
     return error;
 }
 
-static float grouped(const float *w, int k, int group, float max, int8_t *q, uint8_t *multiplier) {
+static float grouped(struct weights w, int k, int group, float max, int8_t *q,
+                     uint8_t *multiplier) {
     float scale = scan_scales(w, k, group, max), refit, next;
     double least = choose(w, k, group, scale, multiplier, &refit);
     for (int i = 0; i < REFITS; i++) {
@@ -243,12 +266,14 @@ static float grouped(const float *w, int k, int group, float max, int8_t *q, uin
     choose(w, k, group, scale, multiplier, &refit);
     for (int from = 0, g = 0; from < k; from += group, g++) {
         int n = k - from < group ? k - from : group;
-        round_row(w + from, n, scale * (float)multiplier[g], W4, q + from);
+        round_row(w.w + from, n, scale * (float)multiplier[g], W4, q + from);
     }
     return scale;
 }
 
-float pq_rtn_w4(const float *w, int k, int group, int8_t *q, uint8_t *multiplier) {
+float pq_rtn_w4(const float *w, const float *importance, int k, int group, int8_t *q,
+                uint8_t *multiplier) {
+    struct weights row = {w, importance};
     float max = absmax(w, k);
     if (max < LEAST_ROW) {
         memset(q, 0, (size_t)k);
@@ -257,9 +282,9 @@ float pq_rtn_w4(const float *w, int k, int group, int8_t *q, uint8_t *multiplier
         return 1;
     }
     if (group)
-        return grouped(w, k, group, max, q, multiplier);
+        return grouped(row, k, group, max, q, multiplier);
     struct scan scan = {4, max / window_of(w, k).least, 1.04f};
-    float scale = best_step(w, k, W4, max, scan);
+    float scale = best_step(row, k, W4, max, scan);
     round_row(w, k, scale, W4, q);
     return scale;
 }

@@ -111,13 +111,13 @@ static bool row_is_right(const struct pq_checkpoint *from, const struct pq_check
     pq_tensor_to_f32(find(from, linear, ".weight"), (size_t)row * (size_t)k, (size_t)k, w);
     if (pq_checkpoint_linear_scheme(to, linear) == PQ_SCHEME_W8A8) {
         const int8_t *data = find(to, linear, ".weight")->data;
-        return pq_rtn_w8(w, k, q) == scale_of(to, linear, (size_t)row) &&
+        return pq_rtn_w8(w, NULL, k, q) == scale_of(to, linear, (size_t)row) &&
                memcmp(q, data + row * k, (size_t)k) == 0;
     }
     int group = pq_checkpoint_config(to)->group, groups = group ? (k + group - 1) / group : 0;
     const struct pq_tensor *packed = find(to, linear, ".weight_packed");
     const struct pq_tensor *multipliers = find(to, linear, ".weight_group");
-    if (pq_rtn_w4(w, k, group, q, m) != scale_of(to, linear, (size_t)row) || !packed ||
+    if (pq_rtn_w4(w, NULL, k, group, q, m) != scale_of(to, linear, (size_t)row) || !packed ||
         !multipliers != !group)
         return false;
     const uint8_t *codes = (const uint8_t *)packed->data + row * ((k + 1) / 2);

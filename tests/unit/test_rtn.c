@@ -84,8 +84,8 @@ struct row {
 
 static void quantize(enum form form, const float *w, int k, struct row *row) {
     memset(row, 0x55, sizeof *row);
-    row->scale = form == FORM_W8 ? pq_rtn_w8(w, k, row->q)
-                                 : pq_rtn_w4(w, k, group_of[form], row->q, row->multiplier);
+    row->scale = form == FORM_W8 ? pq_rtn_w8(w, NULL, k, row->q)
+                                 : pq_rtn_w4(w, NULL, k, group_of[form], row->q, row->multiplier);
 }
 
 static float weight(enum form form, const struct row *row, int j) {
@@ -340,7 +340,7 @@ static void test_ties_to_even(void) {
     const float half[6] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f};
     const int even[6] = {0, 2, 2, 0, -2, -2};
     memcpy(w + 255, half, sizeof half);
-    CHECK(pq_rtn_w8(w, 261, q) == 1);
+    CHECK(pq_rtn_w8(w, NULL, 261, q) == 1);
     for (int j = 0; j < 255; j++)
         CHECK(q[j] == j - 127);
     for (int j = 0; j < 6; j++)

@@ -11,6 +11,7 @@ static const struct pq_ops ops_avx2 = {
     .tile_bf16 = pq_tile_bf16_avx2,
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
+    .rounding = &pq_rounding_avx2,
     .peak_i8 = pq_peak_i8_avx2,
     .peak_bf16 = pq_peak_bf16_avx2,
 };
@@ -23,6 +24,7 @@ static const struct pq_ops ops_avxvnni = {
     .tile_bf16 = pq_tile_bf16_avx2,
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
+    .rounding = &pq_rounding_avx2,
     .peak_i8 = pq_peak_i8_avxvnni,
     .peak_bf16 = pq_peak_bf16_avx2,
 };
@@ -35,6 +37,7 @@ static const struct pq_ops ops_avx512vnni = {
     .tile_bf16 = pq_tile_bf16_avx512vnni,
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,
+    .rounding = &pq_rounding_avx512vnni,
     .peak_i8 = pq_peak_i8_avx512vnni,
     .peak_bf16 = pq_peak_bf16_avx512vnni,
 };
@@ -47,6 +50,7 @@ static const struct pq_ops ops_avx512bf16 = {
     .tile_bf16 = pq_tile_bf16_avx512bf16,
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,
+    .rounding = &pq_rounding_avx512vnni,
     .peak_i8 = pq_peak_i8_avx512vnni,
     .peak_bf16 = pq_peak_bf16_avx512bf16,
 };

@@ -1,0 +1,83 @@
+/* lanes.h - vectors of 16 lanes by the compilers' vector extension, for sources that are compiled
+ * once for each ISA.
+ *
+ * The compiler maps the vectors to whatever registers the ISA has, and since lanes, order and
+ * rounding are fixed (the build forbids contraction), every ISA returns the same bits. */
+#ifndef PQ_CPU_LANES_H
+#define PQ_CPU_LANES_H
+
+#include <stdint.h>
+#include <string.h>
+
+/* PQ_PASTE(name, PQ_ISA_SUFFIX) is what the ISA's build of a source calls its own. */
+#ifndef PQ_ISA_SUFFIX
+#define PQ_ISA_SUFFIX _c
+#endif
+#define PQ_PASTE_(a, b) a##b
+#define PQ_PASTE(a, b) PQ_PASTE_(a, b)
+
+enum { LANES = 16 };
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE f32x16 load(const float *p) {
+    f32x16 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, f32x16 v) {
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE f32x16 splat(float x) {
+    return x - (f32x16){0};
+}
+
+/* The first n < 16 elements; zeros follow. */
+INLINE f32x16 load_part(const float *p, int n) {
+    f32x16 v = {0};
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
+    return (f32x16)(((i32x16)yes & mask) | ((i32x16)no & ~mask));
+}
+
+INLINE f32x16 max16(f32x16 a, f32x16 b) {
+    return select(a > b, a, b);
+}
+
+INLINE f32x16 abs16(f32x16 a) {
+    return (f32x16)((i32x16)a & 0x7fffffff);
+}
+
+/* Pairwise, so that the order is one on every ISA. */
+INLINE float sum_lanes(f32x16 v) {
+    float s[LANES];
+    store(s, v);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++)
+            s[i] += s[i + width];
+    return s[0];
+}
+
+INLINE float max_lanes(f32x16 v) {
+    float s[LANES], m;
+    store(s, v);
+    m = s[0];
+    for (int i = 1; i < LANES; i++)
+        m = s[i] > m ? s[i] : m;
+    return m;
+}
+
+/* Adding 1.5 * 2^23 leaves no room for a fraction: nearest integer, ties to even, |x| < 2^22.  The
+ * integer is then in the low bits of the sum, too. */
+static const float ROUNDER = 12582912.0f;
+
+#endif
