@@ -9,7 +9,7 @@ enum { MAX_HEADER = 100000000, MAX_NAME = 255, MAX_RANK = 4 };
 static const struct {
     const char *name;
     size_t bytes;
-} dtypes[] = {{"BF16", 2}, {"F16", 2}, {"F32", 4}, {"I8", 1}, {"U8", 1}, {"I32", 4}};
+} dtypes[] = {{"BF16", 2}, {"F16", 2}, {"F32", 4}, {"I8", 1}, {"U8", 1}, {"I32", 4}, {"I64", 8}};
 
 /* The table's own copy of the name and the size of an element, or NULL. */
 static const char *find_dtype(const char *name, size_t *bytes) {

@@ -18,7 +18,7 @@ enum pq_status pq_writer_open(struct pq_writer **out, const char *path, struct p
 /* One string of __metadata__. */
 enum pq_status pq_writer_metadata(struct pq_writer *w, const char *key, const char *value,
                                   struct pq_err *err);
-/* dtype: BF16 F16 F32 I8 U8 I32; rank: 0 to 4; everything is copied. */
+/* dtype: BF16 F16 F32 I8 U8 I32 I64; rank: 0 to 4; everything is copied. */
 enum pq_status pq_writer_declare(struct pq_writer *w, const char *name, const char *dtype, int rank,
                                  const int64_t *shape, struct pq_err *err);
 /* Write the header, padded with spaces so that the data begins at a multiple of 8. */

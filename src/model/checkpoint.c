@@ -32,8 +32,8 @@ struct pq_checkpoint {
 };
 
 static const char *const dtype_names[] = {
-    [PQ_F32] = "F32", [PQ_F16] = "F16", [PQ_BF16] = "BF16",
-    [PQ_I8] = "I8",   [PQ_U8] = "U8",   [PQ_I32] = "I32",
+    [PQ_F32] = "F32", [PQ_F16] = "F16", [PQ_BF16] = "BF16", [PQ_I8] = "I8",
+    [PQ_U8] = "U8",   [PQ_I32] = "I32", [PQ_I64] = "I64",
 };
 enum { DTYPES = sizeof dtype_names / sizeof dtype_names[0] };
 
@@ -280,15 +280,14 @@ static enum pq_status need_packed(struct pq_checkpoint *ckpt, const char *name, 
                        ckpt->dir, name, (long long)k, (long long)group);
     PQ_TRY(need(ckpt, name, "weight_packed", 1 << PQ_I32, 2, n, k / 8, err));
     PQ_TRY(need(ckpt, name, "weight_scale", FLOATS, 2, n, k / group, err));
-    PQ_TRY(need(ckpt, name, "weight_shape", 1 << PQ_I32, 1, 2, 0, err));
+    PQ_TRY(need(ckpt, name, "weight_shape", 1 << PQ_I64, 1, 2, 0, err));
     const struct pq_tensor *shape = find_of(ckpt, name, "weight_shape");
-    int32_t said[2];
+    int64_t said[2];
     memcpy(said, shape->data, sizeof said);
     if (said[0] != n || said[1] != k)
-        return pq_fail(err, PQ_EFORMAT,
-                       "%s/%s: tensor %s says [%d, %d], but config.json means [%lld, %lld]",
-                       ckpt->dir, shape->info.file, shape->info.name, said[0], said[1],
-                       (long long)n, (long long)k);
+        return pq_fail(err, PQ_EFORMAT, "%s/%s: tensor %s says %s, but config.json means %s",
+                       ckpt->dir, shape->info.file, shape->info.name, show_shape(2, said).s,
+                       show_shape(2, (const int64_t[]){n, k}).s);
     return PQ_OK;
 }
 

@@ -12,7 +12,7 @@
  *          or, as compressed-tensors packs them, group dividing k and 8 dividing k:
  *          P.weight_packed  I32  [n, k/8]          code + 8, input 0 in the lowest nibble
  *          P.weight_scale   F32 | BF16 | F16  [n, G]  of each group; see packed.h
- *          P.weight_shape   I32  [2]               n, k
+ *          P.weight_shape   I64  [2]               n, k
  *   all    P.bias           BF16 | F16 | F32  [n], where the family has one
  * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
  * The embedding is FP, or W8 (rows are its outputs) when it is also the head.
@@ -30,7 +30,7 @@
 #include "base/map.h"
 #include "base/status.h"
 
-enum pq_dtype { PQ_F32, PQ_F16, PQ_BF16, PQ_I8, PQ_U8, PQ_I32 };
+enum pq_dtype { PQ_F32, PQ_F16, PQ_BF16, PQ_I8, PQ_U8, PQ_I32, PQ_I64 };
 
 struct pq_tensor {
     struct pq_tensor_info info;

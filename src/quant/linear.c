@@ -66,7 +66,7 @@ enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
     if (s.group_bytes)
         PQ_TRY(declare(linear, writer, ".weight_group", "U8", n, s.group_bytes, err));
     PQ_TRY(declare(linear, writer, ".weight_scale", "F32", n, s.scales, err));
-    return linear->packed ? declare(linear, writer, ".weight_shape", "I32", 2, 0, err) : PQ_OK;
+    return linear->packed ? declare(linear, writer, ".weight_shape", "I64", 2, 0, err) : PQ_OK;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -154,7 +154,7 @@ static enum pq_status write_blocks(struct work *work, int block, struct pq_write
     size_t n = (size_t)s->n;
     PQ_TRY(pq_writer_append(writer, work->groups, n * s->group_bytes, err));
     PQ_TRY(pq_writer_append(writer, work->scales, n * s->scales * sizeof(float), err));
-    const int32_t shape[2] = {s->n, s->k};
+    const int64_t shape[2] = {s->n, s->k};
     return work->linear->packed ? pq_writer_append(writer, shape, sizeof shape, err) : PQ_OK;
 }
 

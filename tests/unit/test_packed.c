@@ -112,7 +112,7 @@ static void same_weights(int group) {
                            *words = find(other, "weight_packed");
     CHECK(words->dtype == PQ_I32 && words->info.shape[0] == 256 && words->info.shape[1] == 96);
     CHECK(memcmp(codes->data, words->data, 256 * 384) == 0);
-    CHECK(memcmp(find(other, "weight_shape")->data, (const int32_t[]){256, 768}, 8) == 0);
+    CHECK(memcmp(find(other, "weight_shape")->data, (const int64_t[]){256, 768}, 16) == 0);
     const struct pq_tensor *multipliers = find(own, "weight_group"),
                            *scales = find(other, "weight_scale");
     CHECK(!multipliers == !group && !find(other, "weight_group"));
@@ -186,10 +186,13 @@ static void test_lying_files(void) {
     CHECK(make(&ckpt, FAMILY, "lying", 32, true));
     pq_checkpoint_close(ckpt);
     CHECK(open_model("lying") == PQ_OK);
-    CHECK(patch("lying", shape, 0, (const int32_t[]){64, 40}, 8));
+    CHECK(patch("lying", shape, 0, (const int64_t[]){64, 40}, 16));
     CHECK(open_model("lying") == PQ_EFORMAT);
     CHECK(strstr(err.text, "up_proj.weight_shape says [64, 40], but config.json means [64, 32]"));
-    CHECK(patch("lying", shape, 0, (const int32_t[]){64, 32}, 8) && open_model("lying") == PQ_OK);
+    CHECK(patch("lying", shape, 0, (const int64_t[]){64, 32}, 16) && open_model("lying") == PQ_OK);
+    CHECK(patch("lying", shape, 0, (const int64_t[]){64 + (1LL << 32), 32}, 16));
+    CHECK(open_model("lying") == PQ_EFORMAT);
+    CHECK(patch("lying", shape, 0, (const int64_t[]){64, 32}, 16) && open_model("lying") == PQ_OK);
     const float bad[] = {0, -1, NAN, INFINITY, 3.14159274f};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK(patch("lying", scale, 4 * 63, &bad[i], 4));
