@@ -82,6 +82,70 @@ static void test_ways_to_define(void) {
     CHECK(gives("f(1)", PROMPT "f(1)"));
 }
 
+/* Replies as instruction-tuned models write them. */
+static const char explained[] =
+    "Certainly! Here's how we can solve it step by step.\n\n"
+    "1. **Read the input.** The argument `x` is a number.\n"
+    "2. **Add one.**\n\n"
+    "Here is the implementation:\n\n"
+    "```python\n"
+    "from typing import List\n\n"
+    "def f(x):\n"
+    "    \"\"\"Add.\"\"\"\n"
+    "    return x + 1\n\n"
+    "# Test cases\n"
+    "assert f(1) == 2\n\n"
+    "if __name__ == \"__main__\":\n"
+    "    print(f(1))\n"
+    "```\n\n"
+    "### Explanation\n"
+    "- The function returns `x + 1`.\n\n"
+    "Example:\n\n"
+    "```python\n"
+    ">>> f(1)\n"
+    "2\n"
+    "```\n\n"
+    "```bash\n$ python f.py\n2\n```\n\n"
+    "The time complexity is O(1). Let me know if you need anything else!";
+
+static void test_explained(void) {
+    CHECK(gives(explained, HELPERS "from typing import List\n\n"
+                                   "def f(x):\n    \"\"\"Add.\"\"\"\n    return x + 1\n\n"
+                                   "# Test cases\nassert f(1) == 2\n\n"
+                                   "if __name__ == \"__main__\":\n    print(f(1))\n"));
+}
+
+static void test_corrected(void) {
+    CHECK(gives("My first try:\n```python\ndef f(x):\n    return x\n```\n"
+                "Wait, that is wrong: it adds nothing. Corrected:\n\n"
+                "```python\ndef f(x):\n    return x + 1\n```\nTests:\n"
+                "```python\nassert f(1) == 2\nassert f(2) == 3\n```",
+                HELPERS "def f(x):\n    return x + 1\n"));
+}
+
+static void test_cut_in_the_second_block(void) {
+    CHECK(gives("```python\ndef f(x):\n    return 1\n```\nA faster one:\n```python\nimport nu",
+                HELPERS "def f(x):\n    return 1\n"));
+    CHECK(gives("```python\ndef f(x):\n    return 1\n```\nA faster one:\n```python\ndef f(x):\n  ",
+                HELPERS "def f(x):\n  "));
+}
+
+static void test_body_alone(void) {
+    CHECK(gives("The body is:\n```python\n    # add\n    y = x + 1\n    return y\n```\n",
+                PROMPT "    # add\n    y = x + 1\n    return y\n"));
+}
+
+/* MBPP has no stub: whatever the block has is the program. */
+static void test_without_a_stub(void) {
+    char *program =
+        pq_extract_program("Sure:\n```python\nimport re\ndef f(x):\n    return 1\n```", "", "f");
+    CHECK(program && strcmp(program, "import re\ndef f(x):\n    return 1\n") == 0);
+    free(program);
+    program = pq_extract_program("```python\ndef g(x):\n    return 1\n```", "", "f");
+    CHECK(program && strcmp(program, "def g(x):\n    return 1\n") == 0);
+    free(program);
+}
+
 static void test_nothing(void) {
     CHECK(gives("", NULL));
     CHECK(gives(" \r\n\t\n", NULL));
@@ -102,6 +166,11 @@ int main(void) {
     RUN(test_indented_block);
     RUN(test_completion);
     RUN(test_ways_to_define);
+    RUN(test_explained);
+    RUN(test_corrected);
+    RUN(test_cut_in_the_second_block);
+    RUN(test_body_alone);
+    RUN(test_without_a_stub);
     RUN(test_nothing);
     RUN(test_backticks_in_text);
     return tap_done();
