@@ -29,7 +29,7 @@ struct local {
 struct state {
     const struct pq_gptq *g;
     const float *rows; /* [n][k], the caller's */
-    struct pq_rounded out;
+    struct pq_rounded_rows out;
     int n, k, panels, groups;
     int group; /* k for one */
     int block; /* columns, a multiple of the group where there are several */
@@ -436,7 +436,7 @@ static void clear_lanes(struct state *s) {
 }
 
 enum pq_status pq_gptq_rows(const struct pq_gptq *gptq, const float *w, int n,
-                            const struct pq_rounded *out, struct pq_err *err) {
+                            const struct pq_rounded_rows *out, struct pq_err *err) {
     struct state s = {.g = gptq, .rows = w, .n = n, .out = *out};
     set_sizes(&s);
     size_t bytes = place(&s, NULL);

@@ -35,7 +35,7 @@ struct pq_gptq {
 };
 
 /* Rows in the stored form, each array the caller's. */
-struct pq_rounded {
+struct pq_rounded_rows {
     int8_t *q;            /* [n][k] codes */
     uint8_t *multipliers; /* [n][ceil(k / group)] of W4A8 with groups, else NULL */
     float *scales;        /* [n] */
@@ -49,6 +49,6 @@ size_t pq_gptq_bytes(const struct pq_gptq *gptq, int n);
 /* Round n rows w [n][k], finite, on the pool.  Some hundred rows a call keep the matrices' share of
  * the time small.  Errors: PQ_ENOMEM. */
 enum pq_status pq_gptq_rows(const struct pq_gptq *gptq, const float *w, int n,
-                            const struct pq_rounded *out, struct pq_err *err);
+                            const struct pq_rounded_rows *out, struct pq_err *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "cpu/pack.h"
 #include "quant/pack.h"
+#include "quant/rtn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,27 @@ void pq_rounded_close(struct pq_rounded *rounded) {
     free(rounded->multiplier);
     free(rounded->scale);
     *rounded = (struct pq_rounded){0};
+}
+
+struct rounding {
+    const struct pq_rounded *rounded;
+    const float *w;
+};
+
+static void round_row(void *arg, int row, int thread) {
+    (void)thread;
+    const struct rounding *rounding = arg;
+    const struct pq_rounded *r = rounding->rounded;
+    const float *w = rounding->w + (size_t)row * (size_t)r->k;
+    int8_t *q = r->q + (size_t)row * (size_t)r->k;
+    uint8_t *multiplier = r->multiplier + (size_t)row * (size_t)r->groups;
+    r->scale[row] = r->scheme == PQ_SCHEME_W8A8 ? pq_rtn_w8(w, NULL, r->k, q)
+                                                : pq_rtn_w4(w, NULL, r->k, r->group, q, multiplier);
+}
+
+void pq_rounded_nearest(const struct pq_rounded *rounded, const float *w, struct pq_pool *pool) {
+    struct rounding rounding = {rounded, w};
+    pq_pool_run(pool, rounded->n, round_row, &rounding);
 }
 
 /* ---- Panels ---------------------------------------------------------------------------------- */

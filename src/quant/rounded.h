@@ -20,6 +20,9 @@ enum pq_status pq_rounded_open(struct pq_rounded *out, enum pq_scheme scheme, in
                                int group, struct pq_err *err);
 void pq_rounded_close(struct pq_rounded *rounded);
 
+/* Round w [n][k], finite, to nearest (rtn.h). */
+void pq_rounded_nearest(const struct pq_rounded *rounded, const float *w, struct pq_pool *pool);
+
 /* A linear ready to multiply, in memory of its own: panels and multipliers of *rounded, with bias
  * [n] or NULL. */
 enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rounded *rounded,

@@ -77,13 +77,12 @@ void pq_stream_close(struct pq_stream *s) {
 
 /* ---- Batches --------------------------------------------------------------------------------- */
 
-/* As many whole sequences from `first` on as one call takes, and at least one. */
-static struct pq_range batch_at(const struct pq_stream *s, int first, int end) {
+struct pq_range pq_stream_batch(const struct pq_stream *s, struct pq_range range) {
     int n = 1, room = s->ctx->options.batch;
-    while (n < BATCH_SEQUENCES && first + n < end &&
-           s->first[first + n + 1] - s->first[first] <= room)
+    const int *first = s->first + range.first;
+    while (n < BATCH_SEQUENCES && n < range.n && first[n + 1] - first[0] <= room)
         n++;
-    return (struct pq_range){first, n};
+    return (struct pq_range){range.first, n};
 }
 
 /* One call's tokens: the sequences from their beginnings. */
@@ -122,15 +121,15 @@ typedef void step_fn(struct pq_stream *s, const struct pq_pass *pass, const stru
 static void run(struct pq_stream *s, struct pq_range range, step_fn *step,
                 const struct work *work) {
     size_t width = (size_t)s->model.config.hidden;
-    int end = range.first + range.n;
-    for (int first = range.first; first < end;) {
-        struct pq_range batch = batch_at(s, first, end);
+    while (range.n > 0) {
+        struct pq_range batch = pq_stream_batch(s, range);
         struct pq_pass pass = lay_out(s, batch);
-        size_t token = (size_t)s->first[first], bytes = (size_t)pass.m * width * sizeof(float);
+        size_t token = (size_t)s->first[batch.first],
+               bytes = (size_t)pass.m * width * sizeof(float);
         memcpy(pass.s->x, s->x + token * width, bytes);
         step(s, &pass, work, token);
         memcpy(s->x + token * width, pass.s->x, bytes);
-        first += batch.n;
+        range = (struct pq_range){batch.first + batch.n, range.n - batch.n};
     }
 }
 

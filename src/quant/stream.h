@@ -29,6 +29,10 @@ struct pq_range {
     int first, n;
 };
 
+/* The sequences at the beginning of a range of at least one that pass in one call: at least one,
+ * and at most stream->ctx->options.batch tokens. */
+struct pq_range pq_stream_batch(const struct pq_stream *stream, struct pq_range range);
+
 /* attention = what o takes */
 void pq_stream_attention(struct pq_stream *stream, struct pq_range range,
                          const struct pq_layer *layer);

@@ -31,15 +31,15 @@ struct result {
 static struct result first, second;
 static struct pq_factor factor;
 
-static void start(struct result *r, enum form form, struct pq_rounded *out) {
+static void start(struct result *r, enum form form, struct pq_rounded_rows *out) {
     memset(r, 0x55, sizeof *r);
-    *out = (struct pq_rounded){r->q, form == W4_32 || form == W4_256 ? r->m : NULL, r->scales,
-                               r->errors, r->powers};
+    *out = (struct pq_rounded_rows){r->q, form == W4_32 || form == W4_256 ? r->m : NULL, r->scales,
+                                    r->errors, r->powers};
 }
 
 static enum pq_status round_rows(const struct pq_gptq *g, enum form form, struct result *r,
                                  struct pq_err *err) {
-    struct pq_rounded out;
+    struct pq_rounded_rows out;
     start(r, form, &out);
     return pq_gptq_rows(g, w, N, &out, err);
 }
@@ -322,7 +322,7 @@ static void test_bits(void) {
     struct pq_err err;
     for (form_now = 0; form_now < FORMS; form_now++) {
         struct pq_gptq g = all_steps(form_now);
-        struct pq_rounded out;
+        struct pq_rounded_rows out;
         int groups = g.group ? (K - 1) / g.group + 1 : 0;
         CHECK_OK(round_rows(&g, form_now, &first, &err));
         CHECK(on_every_machine(K, same_codes));

@@ -1,0 +1,168 @@
+#include "quant/moments.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MASSIVE = 1000 }; /* times the median squared length of a batch's rows */
+
+/* A thread's own: a padded row, the sums of its blocks, its codes. */
+static size_t own_bytes(int widest) {
+    size_t k = (size_t)widest;
+    return k * sizeof(float) + k / PQ_BLOCK * sizeof(int32_t) + k;
+}
+
+enum pq_status pq_moments_open(struct pq_moments *out, const struct pq_stream *stream, int widest,
+                               struct pq_pool *pool, struct pq_err *err) {
+    struct pq_moments m = {.widest = pq_round_up(widest, PQ_BLOCK)};
+    size_t k = (size_t)m.widest, batch = (size_t)stream->ctx->options.batch;
+    enum pq_status status = pq_workspace_open(&m.workspace, pool, stream->model.ops, m.widest, err);
+    m.h = malloc(k * k * sizeof *m.h);
+    m.mode_h = malloc(k * k * sizeof *m.mode_h);
+    m.rows = malloc(batch * k * sizeof *m.rows);
+    m.length = malloc(2 * batch * sizeof *m.length);
+    m.own = malloc((size_t)pq_pool_threads(pool) * own_bytes(m.widest));
+    if (status == PQ_OK && (!m.h || !m.mode_h || !m.rows || !m.length || !m.own))
+        status = pq_fail(err, PQ_ENOMEM, "out of memory for the moments of %d inputs", widest);
+    if (status == PQ_OK)
+        *out = m;
+    else
+        pq_moments_close(&m);
+    return status;
+}
+
+void pq_moments_close(struct pq_moments *m) {
+    pq_workspace_close(&m->workspace);
+    free(m->h);
+    free(m->mode_h);
+    free(m->rows);
+    free(m->length);
+    free(m->own);
+    *m = (struct pq_moments){0};
+}
+
+/* ---- One batch ------------------------------------------------------------------------------- */
+
+struct batch {
+    struct pq_moments *m;
+    const struct pq_elementwise *e;
+    int first, rows; /* the token of row 0 */
+    int width;
+    float limit; /* longer rows count nothing */
+    const bool *skip;
+    atomic_int masked, bad; /* bad: 1 + a row that is not finite */
+};
+
+static float *row_at(const struct batch *b, int r) {
+    return b->m->rows + (size_t)r * (size_t)b->width;
+}
+
+static void keep_row(void *user, enum pq_input input, int r, const float *x, int width) {
+    (void)input;
+    struct batch *b = user;
+    memcpy(row_at(b, r - b->first), x, (size_t)width * sizeof *x);
+}
+
+static void measure_row(void *arg, int r, int thread) {
+    (void)thread;
+    struct batch *b = arg;
+    const float *x = row_at(b, r);
+    double sum = 0;
+    for (int j = 0; j < b->width; j++)
+        sum += (double)x[j] * x[j];
+    b->m->length[r] = (float)sum;
+    if (!isfinite(sum))
+        atomic_store(&b->bad, 1 + r);
+}
+
+static int ascending(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static float median(const float *length, float *sorted, int n) {
+    memcpy(sorted, length, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+    return sorted[n / 2];
+}
+
+/* A row of activations becomes what the kernel sees, or zeros where it counts nothing. */
+static void round_row(void *arg, int r, int thread) {
+    struct batch *b = arg;
+    float *x = row_at(b, r);
+    size_t width = (size_t)b->width, widest = (size_t)b->m->widest;
+    if (b->skip[b->first + r] || b->m->length[r] > b->limit) {
+        memset(x, 0, width * sizeof *x);
+        atomic_fetch_add(&b->masked, 1);
+        return;
+    }
+    float *padded = (float *)(b->m->own + (size_t)thread * own_bytes(b->m->widest));
+    int32_t *sums = (int32_t *)(padded + widest);
+    int8_t *codes = (int8_t *)(sums + widest / PQ_BLOCK);
+    int n = pq_round_up(b->width, PQ_BLOCK);
+    memcpy(padded, x, width * sizeof *x);
+    memset(padded + width, 0, ((size_t)n - width) * sizeof *x);
+    float scale = b->e->quantize(codes, sums, padded, n);
+    pq_hessian_codes(x, codes, scale, 1, b->width);
+}
+
+static enum pq_status add_batch(struct batch *b, struct pq_stream *stream, struct pq_range range,
+                                float *h, struct pq_err *err) {
+    struct pq_moments *m = b->m;
+    struct pq_pool *pool = m->workspace.pool;
+    pq_pool_run(pool, b->rows, measure_row, b);
+    if (b->bad) {
+        int token = b->first + b->bad - 1, s = range.first;
+        while (stream->first[s + 1] <= token)
+            s++;
+        return pq_fail(err, PQ_EFORMAT, "an activation is not finite at token %d of sequence %d",
+                       token - stream->first[s], s);
+    }
+    b->limit = MASSIVE * median(m->length, m->length + stream->ctx->options.batch, b->rows);
+    pq_pool_run(pool, b->rows, round_row, b);
+    pq_hessian_add(&m->workspace, h, b->width, m->rows, b->rows);
+    m->seen += b->rows;
+    m->masked += b->masked;
+    return PQ_OK;
+}
+
+/* ---- All of them ----------------------------------------------------------------------------- */
+
+static int width_of(const struct pq_config *c, enum pq_input input) {
+    return input == PQ_INPUT_DOWN ? c->ffn
+           : input == PQ_INPUT_O  ? c->heads * c->head_dim
+                                  : c->hidden;
+}
+
+enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
+                                 const struct pq_moments_mode *modes, int n, const bool *skip,
+                                 const struct pq_layer *layer, enum pq_input input,
+                                 struct pq_err *err) {
+    int k = width_of(&stream->model.config, input);
+    size_t bytes = (size_t)k * (size_t)k * sizeof *m->h;
+    memset(m->h, 0, bytes);
+    for (int i = 0; i < n; i++) {
+        struct pq_range left = modes[i].range;
+        memset(m->mode_h, 0, bytes);
+        while (left.n > 0) {
+            struct pq_range range = pq_stream_batch(stream, left);
+            int first = stream->first[range.first], end = stream->first[range.first + range.n];
+            struct batch b = {.m = m,
+                              .e = stream->model.ops->e,
+                              .first = first,
+                              .rows = end - first,
+                              .width = k,
+                              .skip = skip};
+            struct pq_observer observer = {keep_row, &b};
+            pq_stream_look(stream, range, layer, input, &observer);
+            PQ_TRY(add_batch(&b, stream, range, m->mode_h, err));
+            left = (struct pq_range){range.first + range.n, left.n - range.n};
+        }
+        pq_hessian_mirror(&m->workspace, m->mode_h, k);
+        double mean = pq_hessian_mean(m->mode_h, k);
+        if (mean > 0)
+            pq_hessian_blend(&m->workspace, m->h, m->mode_h, (float)(modes[i].weight / mean), k);
+    }
+    return PQ_OK;
+}
