@@ -30,9 +30,10 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
 LIB_C := $(wildcard src/*.c src/base/*.c src/io/*.c src/tok/*.c src/cpu/*.c src/model/*.c src/quant/*.c)
 LIB_CC := $(wildcard src/tok/*.cc)
-ifeq ($(ARCH),x86_64)
-LIB_C += $(wildcard src/cpu/x86/*.c)
-endif
+ARCH_DIR_x86_64 := x86
+ARCH_DIR_aarch64 := arm
+ARCH_DIR := $(ARCH_DIR_$(ARCH))
+LIB_C += $(if $(ARCH_DIR),$(wildcard src/cpu/$(ARCH_DIR)/*.c))
 LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 
 # An ISA file is compiled for what its suffix names; those of LANES, plain C, once for each ISA.
@@ -45,6 +46,13 @@ $(BUILD)/src/cpu/x86/%_avx2.o: ISA := $(AVX2)
 $(BUILD)/src/cpu/x86/%_avxvnni.o: ISA := $(AVXVNNI)
 $(BUILD)/src/cpu/x86/%_avx512vnni.o: ISA := $(AVX512VNNI)
 $(BUILD)/src/cpu/x86/%_avx512bf16.o: ISA := $(AVX512BF16)
+# On AArch64, GCC's first scheduling would spread the loads of a tile over more registers than there
+# are, so that accumulators go to memory; elementwise.c's plain build has NEON already.
+DOTPROD := -march=armv8.2-a+dotprod
+I8MM := -march=armv8.2-a+dotprod+i8mm+bf16
+$(BUILD)/src/cpu/arm/%_dotprod.o: ISA := $(DOTPROD)
+$(BUILD)/src/cpu/arm/%_i8mm.o: ISA := $(I8MM)
+$(BUILD)/src/cpu/arm/%.o: CFLAGS_ALL += $(if $(shell $(CC) --version | grep clang),,-fno-schedule-insns)
 ifeq ($(ARCH),x86_64)
 LIB_OBJ += $(LANES:%=$(BUILD)/src/cpu/x86/%_avx2.o) $(LANES:%=$(BUILD)/src/cpu/x86/%_avx512vnni.o)
 define for_each_isa
@@ -60,22 +68,28 @@ PROG_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard programs/*.c))
 # Tests of what the program is made of link its objects, all but main's.
 PROG_PARTS := $(filter-out $(BUILD)/programs/panq.o,$(PROG_OBJ))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/e2e/test_*.c))
+# Tests of src/base and src/cpu alone, for a target that the libraries are not installed for.  With
+# -O1, because GCC 12 for AArch64 dies of vectorizing one of the tests.
+CPU_OBJ := $(filter $(BUILD)/src/base/% $(BUILD)/src/cpu/%,$(LIB_OBJ))
+CPU_TESTS := $(patsubst %,$(BUILD)/cpu/tests/%,kernels/test_kernels unit/test_gemm \
+             unit/test_hadamard unit/test_threads)
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
 FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
-        check-deps check-symbols check-spills check-format format \
+        cpu-tests check-arm check-deps check-symbols check-spills check-format format \
         fuzz-smoke fuzz bench-1b check-7b real compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
 tests: $(TESTS)
 tools: $(TOOLS)
+cpu-tests: $(CPU_TESTS)
 
 $(BUILD)/libpanq.a: $(LIB_OBJ)
 	@rm -f $@
 	$(say) $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/panq: $(PROG_OBJ) $(BUILD)/libpanq.a
 	$(say) $@
@@ -96,6 +110,11 @@ $(BUILD)/tests/%: tests/%.c $(PROG_PARTS) $(BUILD)/libpanq.a
 	$(say) $@
 	$(Q)$(CC) $(CFLAGS_ALL) -Itests -Iprograms $^ -o $@ $(LDFLAGS) $(LIBS)
 
+$(BUILD)/cpu/tests/%: tests/%.c $(CPU_OBJ)
+	@mkdir -p $(@D)
+	$(say) $@
+	$(Q)$(CC) $(CFLAGS_ALL) -O1 -Itests $^ -o $@ $(LDFLAGS) -lm -pthread
+
 $(BUILD)/%: tools/%.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
 	$(say) $@
@@ -113,7 +132,12 @@ check-symbols: lib
 check-spills: lib
 	tools/check_spills.sh $(BUILD)
 
-SOURCES := $(wildcard include/*.h src/*/*.[ch] src/*/*.cc src/cpu/x86/*.[ch] programs/*.[ch] \
+# The kernels of AArch64, on emulated processors.
+check-arm:
+	$(MAKE) cpu-tests CC=aarch64-linux-gnu-gcc BUILD=$(BUILD)/arm64
+	tools/check_arm.sh $(BUILD)/arm64
+
+SOURCES := $(wildcard include/*.h src/*/*.[ch] src/*/*.cc src/cpu/*/*.[ch] programs/*.[ch] \
              tools/*.c tests/*.h tests/*/*.[ch])
 check-format:
 	clang-format --dry-run --Werror $(SOURCES)
@@ -169,7 +193,8 @@ install: programs lib
 compile-commands:
 	@{ echo '['; for f in $(LIB_C) $(wildcard programs/*.c tests/*/*.c tools/*.c); do \
 	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avxvnni.c) isa="$(AVXVNNI)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
-	        *_avx512bf16.c) isa="$(AVX512BF16)" ;; *) isa= ;; esac; \
+	        *_avx512bf16.c) isa="$(AVX512BF16)" ;; \
+        *_dotprod.c) isa="$(DOTPROD)" ;; *_i8mm.c) isa="$(I8MM)" ;; *) isa= ;; esac; \
 	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" "$(CURDIR)" $$f \
 	        "$(CC) $(CFLAGS_ALL) -Itests -Iprograms $$isa -c $$f"; comma=",$$(printf '\n ')"; \
 	done; echo ']'; } > compile_commands.json
@@ -180,6 +205,7 @@ clean:
 help:
 	@sed -n '1,4p' Makefile | cut -c3-
 	@echo 'check-deps check-symbols check-spills check-format: what ./check looks at beside the tests'
+	@echo 'check-arm: the AArch64 kernels, cross-built, on processors emulated by qemu-user'
 	@echo 'fuzz-smoke, fuzz: mutated files by seed; libFuzzer for FUZZ_SECONDS each'
 	@echo 'bench-1b, check-7b: speed at the 1B shape; memory while quantizing 7B (long)'
 	@echo 'real: real weights (MODELS=...) against other implementations (long, downloads)'

@@ -55,17 +55,20 @@ int pq_pool_threads(const struct pq_pool *pool);
 
 /* Within an architecture weakest first. */
 enum pq_isa {
-    PQ_ISA_C = 0,      /* plain C, the reference */
-    PQ_ISA_AVX2,       /* AVX2 and FMA */
+    PQ_ISA_C = 0,      /* plain C, the reference, on any architecture */
+    PQ_ISA_AVX2,       /* x86-64: AVX2 and FMA */
     PQ_ISA_AVXVNNI,    /* the same and AVX-VNNI: byte dot products in 256 bits */
     PQ_ISA_AVX512VNNI, /* AVX-512 F, BW, DQ, VL and VNNI */
     PQ_ISA_AVX512BF16, /* the same and AVX512-BF16 */
+    PQ_ISA_NEON,       /* AArch64: what every such processor has */
+    PQ_ISA_DOTPROD,    /* the same and byte dot products (FEAT_DotProd) */
+    PQ_ISA_I8MM,       /* the same and byte and BF16 matrix products (FEAT_I8MM, FEAT_BF16) */
     PQ_ISA_COUNT
 };
 
 bool pq_isa_runs(enum pq_isa isa);        /* whether this processor and OS run it */
 enum pq_isa pq_isa_best(void);            /* the last that they run */
-const char *pq_isa_name(enum pq_isa isa); /* "c", "avx2", "avx512vnni", ... */
+const char *pq_isa_name(enum pq_isa isa); /* "c", "avx2", "avxvnni", ... */
 /* false: no ISA of the architecture that this was built for has that name */
 bool pq_isa_parse(const char *name, enum pq_isa *isa);
 

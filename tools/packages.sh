@@ -37,4 +37,4 @@ need_packages() {
 BUILD_PACKAGES="gcc g++ make libc6-dev libsentencepiece-dev libpcre2-dev libutf8proc-dev
     libjansson-dev zlib1g-dev"
 EVAL_PACKAGES="bubblewrap python3"
-CHECK_PACKAGES="clang"
+CHECK_PACKAGES="clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

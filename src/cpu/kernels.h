@@ -10,6 +10,11 @@ pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2, pq_unpack_i4_avx512vnni;
 pq_tile_fp_fn pq_tile_bf16_c, pq_tile_bf16_avx2, pq_tile_bf16_avx512vnni, pq_tile_bf16_avx512bf16;
 pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512vnni;
 
+pq_tile_i8_fn pq_tile_i8_neon, pq_tile_i8_dotprod, pq_tile_i8_i8mm;
+pq_tile_i4_fn pq_tile_i4_neon, pq_tile_i4_dotprod;
+pq_unpack_i4_fn pq_unpack_i4_neon;
+pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
+
 extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512vnni;
 extern const struct pq_rounding pq_rounding_c, pq_rounding_avx2, pq_rounding_avx512vnni;
 
@@ -17,6 +22,9 @@ double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avxvnni
     pq_peak_i8_avx512vnni(int rounds);
 double pq_peak_bf16_c(int rounds), pq_peak_bf16_avx2(int rounds),
     pq_peak_bf16_avx512vnni(int rounds), pq_peak_bf16_avx512bf16(int rounds);
+
+double pq_peak_i8_neon(int rounds), pq_peak_i8_dotprod(int rounds), pq_peak_i8_i8mm(int rounds);
+double pq_peak_bf16_neon(int rounds), pq_peak_bf16_i8mm(int rounds);
 
 /* In the architecture's own ops.c: its ISAs' kernels, NULL for any other ISA, and whether this
  * processor and operating system run one of them. */

@@ -3,7 +3,16 @@
 
 #include <string.h>
 
-static const char *const names[PQ_ISA_COUNT] = {"c", "avx2", "avxvnni", "avx512vnni", "avx512bf16"};
+static const char *const names[PQ_ISA_COUNT] = {
+    [PQ_ISA_C] = "c",
+    [PQ_ISA_AVX2] = "avx2",
+    [PQ_ISA_AVXVNNI] = "avxvnni",
+    [PQ_ISA_AVX512VNNI] = "avx512vnni",
+    [PQ_ISA_AVX512BF16] = "avx512bf16",
+    [PQ_ISA_NEON] = "neon",
+    [PQ_ISA_DOTPROD] = "dotprod",
+    [PQ_ISA_I8MM] = "i8mm",
+};
 
 static const struct pq_ops ops_c = {
     .isa = PQ_ISA_C,
@@ -18,7 +27,7 @@ static const struct pq_ops ops_c = {
     .peak_bf16 = pq_peak_bf16_c,
 };
 
-#if !defined(__x86_64__) /* an architecture without kernels of its own */
+#if !defined(__x86_64__) && !defined(__aarch64__) /* an architecture without kernels of its own */
 const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT];
 
 bool pq_native_runs(enum pq_isa isa) {

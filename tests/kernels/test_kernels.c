@@ -53,8 +53,8 @@ static int first_difference(const void *a, const void *b, int n) {
     return -1;
 }
 
-static const int lengths[] = {8, 16, 24, 64, 72, 384, 1536, MAX_UNITS};
-enum { LENGTHS = sizeof lengths / sizeof *lengths };
+static const int lengths[] = {1, 7, 8, 16, 24, 64, 72, 384, 1536, MAX_UNITS};
+enum { LENGTHS = sizeof lengths / sizeof *lengths, FIRST_BLOCK = 2 /* whole blocks from here */ };
 
 static void tile_i8(void) {
     for (int l = 0; l < LENGTHS; l++)
@@ -92,7 +92,7 @@ static void fill_mults(int blocks) {
 static void tile_i4(void) {
     static int32_t sums[PQ_MR * MAX_UNITS / 8];
     static const int shifts[] = {0, 3, 31};
-    for (int l = 0; l < LENGTHS; l++)
+    for (int l = FIRST_BLOCK; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++)
             for (int s = 0; s < 3; s++) {
                 int blocks = lengths[l] / 8;
@@ -206,7 +206,7 @@ static void tile_bf16_rows_agree(void) {
 }
 
 static void tile_f32(void) {
-    for (int l = 0; l < 5; l++)
+    for (int l = 0; l < 7; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
             fill_floats((float *)x, (size_t)lengths[l] * rows, 2);
             fill_floats((float *)w, (size_t)lengths[l] * PQ_NR, 2);
@@ -421,6 +421,7 @@ int main(void) {
     x = aligned_alloc(64, (size_t)MAX_UNITS * PQ_MR * 4);
     w = aligned_alloc(64, (size_t)MAX_UNITS * PQ_NR * 4);
     mults = aligned_alloc(64, (size_t)MAX_UNITS * 16);
+    printf("# best ISA: %s\n", pq_isa_name(pq_isa_best()));
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
         if (!pq_isa_runs(isa))
             continue;

@@ -1,6 +1,6 @@
 /* A unit's two bf16 values are widened to FP32 by a shift and a mask. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 #include <immintrin.h>
 

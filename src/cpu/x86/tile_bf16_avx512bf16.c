@@ -1,6 +1,6 @@
 /* vdpbf16ps adds the two products of a unit to an FP32 sum, flushing denormals. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 #include <immintrin.h>
 

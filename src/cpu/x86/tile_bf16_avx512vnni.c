@@ -1,6 +1,6 @@
 /* Processors with VNNI but without BF16 products: a unit's two values are widened to FP32. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 #include <immintrin.h>
 

@@ -2,7 +2,7 @@
  * eight units of a block fit 16 bits together.  So a block needs two instructions for 32 products,
  * half of what bytes need, and one multiplication by the group's multiplier, which widens. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 #include <immintrin.h>
 

@@ -2,7 +2,7 @@
  * over signed codes, and is multiplied by the group's multiplier once: 2 instructions per 16
  * outputs for every 8 dot products. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 #include "cpu/x86/vnni.h"
 
 /* The multipliers of a block's group: m[0] of outputs 0..15, m[1] of 16..31, as int32. */

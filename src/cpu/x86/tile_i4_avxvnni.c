@@ -2,7 +2,7 @@
  * 32 * 8 * 127, which fits 16 bits: so vpmaddwd multiplies it by the group's multiplier. */
 #include "cpu/kernels.h"
 #include "cpu/x86/avxvnni.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 enum { ROWS = 4 }; /* 4 sums of a block, 4 of all, two parts of a code */
 

@@ -2,7 +2,7 @@
  * times the activation with the code's sign is at most 128 * 127, two of them 32512: exact for
  * every code, which neither code + 128 nor |x| would be. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 #include <immintrin.h>
 

@@ -1,7 +1,7 @@
 /* vpdpbusd multiplies unsigned by signed bytes: panels hold code + 128, activations are signed,
  * and the caller's start of the accumulators takes 128 * sum(x) off again. */
 #include "cpu/kernels.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 #include "cpu/x86/vnni.h"
 
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,

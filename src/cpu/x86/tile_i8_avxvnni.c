@@ -1,7 +1,7 @@
 /* Processors with vpdpbusd but without 512-bit registers. */
 #include "cpu/kernels.h"
 #include "cpu/x86/avxvnni.h"
-#include "cpu/x86/rows.h"
+#include "cpu/rows.h"
 
 enum { ROWS = 6, OUTPUTS = 16 }; /* 12 sums, 2 weights and an activation */
 

@@ -1,7 +1,7 @@
 /* rows.h - a tile kernel for each number of rows: the row count must be a constant, so that the
  * accumulators are registers. */
-#ifndef PQ_CPU_X86_ROWS_H
-#define PQ_CPU_X86_ROWS_H
+#ifndef PQ_CPU_ROWS_H
+#define PQ_CPU_ROWS_H
 
 #include "cpu/ops.h"
 
