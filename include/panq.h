@@ -226,6 +226,8 @@ enum pq_status pq_reply_feed(struct pq_reply *reply, int32_t id, enum pq_part *p
 const char *pq_reply_thinking(const struct pq_reply *reply);
 const char *pq_reply_content(const struct pq_reply *reply);
 int pq_reply_thinking_tokens(const struct pq_reply *reply); /* without the marks */
+/* What the next id's text is in, if it is no mark: PQ_PART_THINKING or PQ_PART_CONTENT. */
+enum pq_part pq_reply_part(const struct pq_reply *reply);
 
 /* ---- The engine ------------------------------------------------------------------------------ */
 

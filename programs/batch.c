@@ -2,6 +2,7 @@
 #include "generate.h"
 #include "report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct batch {
 
 void pq_job_free(struct pq_job *job) {
     free(job->prompt);
+    free(job->ids);
     free(job->thinking);
     free(job->content);
     *job = (struct pq_job){0};
@@ -55,6 +57,19 @@ static enum pq_status open_context(struct batch *b, const struct pq_engine *engi
     return pq_context_open(&b->ctx, engine->model, pool, &options, err);
 }
 
+/* Half of what the system has free, in bytes. */
+static double free_memory(void) {
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[128];
+    double kib = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %lf", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib > 0 ? kib * 1024 / 2 : 1e9;
+}
+
 /* As many slots as are wanted and have room in memory: the cache of one tells what each takes. */
 static enum pq_status choose_slots(struct batch *b, const struct pq_engine *engine,
                                    struct pq_pool *pool, struct pq_err *err) {
@@ -62,7 +77,8 @@ static enum pq_status choose_slots(struct batch *b, const struct pq_engine *engi
     enum pq_status status = open_context(b, engine, pool, 1, err);
     if (status != PQ_OK)
         return status;
-    double most = b->options->kv_bytes / (double)pq_context_kv_bytes(b->ctx);
+    double room = b->options->kv_bytes > 0 ? b->options->kv_bytes : free_memory();
+    double most = room / (double)pq_context_kv_bytes(b->ctx);
     slots = slots < most ? slots : most < 1 ? 1 : (int)most;
     if (slots == 1)
         return PQ_OK;
@@ -148,6 +164,18 @@ static enum pq_status finish(struct batch *b, struct slot *s, struct pq_err *err
     return b->options->done(b->options->user, (int)(job - b->jobs), err);
 }
 
+static enum pq_status keep_id(struct pq_job *job, int32_t id, struct pq_err *err) {
+    if ((job->tokens & (job->tokens - 1)) == 0) { /* the room doubles at powers of two */
+        size_t room = job->tokens ? 2 * (size_t)job->tokens : 1;
+        int32_t *ids = realloc(job->ids, room * sizeof *ids);
+        if (!ids)
+            return pq_refuse(err, PQ_ENOMEM, "no memory for a reply of %zu tokens", room);
+        job->ids = ids;
+    }
+    job->ids[job->tokens++] = id;
+    return PQ_OK;
+}
+
 /* The next token of every sequence that has logits. */
 static enum pq_status sample(struct batch *b, struct pq_err *err) {
     const float *logits = b->logits;
@@ -161,9 +189,12 @@ static enum pq_status sample(struct batch *b, struct pq_err *err) {
         if (!b->feeds[i].n_logits)
             continue;
         s->token = pq_sample(s->sampler, logits, NULL, 0);
-        s->job->tokens++;
         logits += b->vocab;
-        status = pq_reply_feed(s->reply, s->token, &part, &text, &length, &s->job->ended, err);
+        status = keep_id(s->job, s->token, err);
+        if (status == PQ_OK)
+            status = pq_reply_feed(s->reply, s->token, &part, &text, &length, &s->job->ended, err);
+        if (pq_reply_part(s->reply) == PQ_PART_THINKING)
+            s->job->answer = s->job->tokens;
         if (status == PQ_OK && (s->job->ended || s->job->tokens >= b->options->max_tokens ||
                                 pq_sequence_length(b->ctx, sequence) >= b->options->positions))
             status = finish(b, s, err);

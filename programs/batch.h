@@ -11,7 +11,9 @@ struct pq_job {
     int32_t *prompt; /* [n] owned; shorter than the context */
     int n;
     uint64_t seed; /* of its random stream */
-    /* Results; texts are owned. */
+    /* Results; texts and ids are owned. */
+    int32_t *ids; /* [tokens] of the reply; ids[answer..tokens) are its answer */
+    int answer;
     char *thinking, *content;
     int thinking_tokens, tokens; /* tokens: all that were generated, the end of the turn too */
     bool ended;                  /* by the end of the turn, not by a limit */
@@ -20,10 +22,11 @@ struct pq_job {
 void pq_job_free(struct pq_job *job);
 
 struct pq_batch_options {
-    int slots;                                 /* most sequences at a time, 1..256 */
-    double kv_bytes;                           /* memory for their KV cache; at least one has it */
-    int positions;                             /* room of each */
-    int max_tokens;                            /* longest reply */
+    int slots;       /* most sequences at a time, 1..256 */
+    double kv_bytes; /* memory for their KV cache, of which one has it in any case; 0: half of
+                        what the system has free */
+    int positions;   /* room of each */
+    int max_tokens;  /* longest reply */
     const struct pq_sampler_options *sampling; /* the seed aside; no penalty for repetition */
     /* Told of every reply, in the order of their ends. */
     enum pq_status (*done)(void *user, int job, struct pq_err *err);

@@ -154,9 +154,9 @@ static enum pq_status print_table(const struct session *s, struct pq_err *err) {
             pq_table_add(&table, "%s", mode_name(rows[i].mode));
             pq_table_add(&table, "%s", part_name(rows[i].part));
             pq_table_add(&table, "%d", f.n);
-            pq_table_add(&table, "%.5f", f.kl_mean);
-            pq_table_add(&table, "%.4f", f.kl_p99);
-            pq_table_add(&table, "%.3f", f.kl_max);
+            pq_table_add(&table, "%.4g", f.kl_mean);
+            pq_table_add(&table, "%.3g", f.kl_p99);
+            pq_table_add(&table, "%.3g", f.kl_max);
             pq_table_add(&table, "%.2f %%", 100 * f.agreement);
             pq_table_add(&table, "%d", f.flips);
             pq_table_add(&table, "%.4f", f.top_drop);

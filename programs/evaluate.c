@@ -89,29 +89,12 @@ static enum pq_status finish_judging(struct session *s, struct pq_err *err) {
 /* The modes of --think into s->modes. */
 static enum pq_status parse_modes(struct session *s, const struct pq_engine *engine,
                                   struct pq_err *err) {
-    char all[PQ_MODES_TEXT];
-    const char *list = s->options->think;
-    if (!list && !*(list = pq_modes_text(engine->tok, engine->config, ",", all)))
-        list = "no"; /* there is no template: encoding says so */
-    while (*list) {
-        char word[16];
-        size_t n = strcspn(list, ",");
-        enum pq_think think;
-        snprintf(word, sizeof word, "%.*s", (int)n, list);
-        list += n + (list[n] == ',');
-        if (!pq_think_parse(word, &think))
-            return pq_refuse(err, PQ_EINVAL, "--think takes a list of slow, auto and no, not '%s'",
-                             word);
-        for (int i = 0; i < s->n_modes; i++)
-            if (strcmp(s->modes[i], word) == 0)
-                return pq_refuse(err, PQ_EINVAL, "--think names '%s' twice", word);
-        int chosen = think;
-        enum pq_status status = pq_choose_think(engine->tok, engine->config, &chosen, err);
-        if (status != PQ_OK)
-            return status;
-        s->modes[s->n_modes++] = pq_think_name(think);
-    }
-    return s->n_modes ? PQ_OK : pq_refuse(err, PQ_EINVAL, "--think names no mode");
+    enum pq_think modes[PQ_MODES];
+    enum pq_status status =
+        pq_parse_modes(modes, &s->n_modes, s->options->think, "think", engine, err);
+    for (int i = 0; i < s->n_modes && status == PQ_OK; i++)
+        s->modes[i] = pq_think_name(modes[i]);
+    return status;
 }
 
 /* A stream of its own for each task, mode and sample, whatever else there is (SplitMix64). */
@@ -165,19 +148,6 @@ static enum pq_status list_jobs(struct session *s, const struct pq_engine *engin
     return status;
 }
 
-/* Half of what the system has free, in bytes. */
-static double free_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "re");
-    char line[128];
-    double kib = 0;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lf", &kib) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return kib > 0 ? kib * 1024 / 2 : 1e9;
-}
-
 static json_t *session_json(const struct session *s, const struct pq_batch_stats *stats,
                             const struct pq_engine *engine, int threads) {
     struct rusage usage = {0};
@@ -205,8 +175,7 @@ static enum pq_status generate(struct session *s, const struct pq_engine *engine
                                           .repetition_penalty = 1};
     int64_t want = (int64_t)longest + o->max_tokens;
     struct pq_batch_options batch = {.slots = o->batch < s->n ? o->batch : s->n,
-                                     .kv_bytes = o->kv_memory > 0 ? (double)o->kv_memory * (1 << 30)
-                                                                  : free_memory(),
+                                     .kv_bytes = (double)o->kv_memory * (1 << 30),
                                      .positions = want < most ? (int)want : most,
                                      .max_tokens = o->max_tokens,
                                      .sampling = &sampling,

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *engine,
-                               const struct pq_sampling_options *options, struct pq_err *err) {
+struct pq_sampler_options pq_choose_sampling(const struct pq_engine *engine,
+                                             const struct pq_sampling_options *options) {
     const struct pq_generation_config *config = pq_checkpoint_generation(engine->ckpt);
     struct pq_sampler_options s = {
         .temperature = options->temperature >= 0 ? options->temperature
@@ -21,6 +21,12 @@ enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *
     };
     if (options->greedy)
         s.temperature = 0;
+    return s;
+}
+
+enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *engine,
+                               const struct pq_sampling_options *options, struct pq_err *err) {
+    struct pq_sampler_options s = pq_choose_sampling(engine, options);
     if (s.seed == UINT64_MAX && getrandom(&s.seed, sizeof s.seed, 0) != sizeof s.seed)
         return pq_refuse(err, PQ_EIO, "the system gives no random seed; give one with --seed");
     return pq_sampler_open(out, engine->config->vocab, &s, err);
@@ -48,6 +54,34 @@ enum pq_status pq_choose_think(const struct pq_tokenizer *tok, const struct pq_c
         return pq_refuse(err, PQ_EUNSUPPORTED, "this model has no mode '%s'; it has: %s",
                          pq_think_name((enum pq_think) * think), modes);
     return PQ_OK;
+}
+
+enum pq_status pq_parse_modes(enum pq_think modes[PQ_MODES], int *n, const char *list,
+                              const char *option, const struct pq_engine *engine,
+                              struct pq_err *err) {
+    char all[PQ_MODES_TEXT];
+    *n = 0;
+    if (!list && !*(list = pq_modes_text(engine->tok, engine->config, ",", all)))
+        list = "no";
+    while (*list) {
+        char word[16];
+        size_t length = strcspn(list, ",");
+        enum pq_think think;
+        snprintf(word, sizeof word, "%.*s", (int)length, list);
+        list += length + (list[length] == ',');
+        if (!pq_think_parse(word, &think))
+            return pq_refuse(err, PQ_EINVAL, "--%s takes a list of slow, auto and no, not '%s'",
+                             option, word);
+        for (int i = 0; i < *n; i++)
+            if (modes[i] == think)
+                return pq_refuse(err, PQ_EINVAL, "--%s names '%s' twice", option, word);
+        int chosen = think;
+        enum pq_status status = pq_choose_think(engine->tok, engine->config, &chosen, err);
+        if (status != PQ_OK)
+            return status;
+        modes[(*n)++] = think;
+    }
+    return *n ? PQ_OK : pq_refuse(err, PQ_EINVAL, "--%s names no mode", option);
 }
 
 enum pq_status pq_generator_open(struct pq_generator *out, const struct pq_engine *engine,

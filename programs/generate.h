@@ -61,7 +61,10 @@ struct pq_sampling_options {
     }
 
 /* What was given, over what generation_config.json says: its do_sample false means greedy, unless
- * a temperature is given. */
+ * a temperature is given.  The seed is as given. */
+struct pq_sampler_options pq_choose_sampling(const struct pq_engine *engine,
+                                             const struct pq_sampling_options *options);
+/* The same, with a random seed where none is given, opened. */
 enum pq_status pq_open_sampler(struct pq_sampler **out, const struct pq_engine *engine,
                                const struct pq_sampling_options *options, struct pq_err *err);
 
@@ -79,6 +82,13 @@ const char *pq_modes_text(const struct pq_tokenizer *tok, const struct pq_config
  */
 enum pq_status pq_choose_think(const struct pq_tokenizer *tok, const struct pq_config *config,
                                int *think, struct pq_err *err);
+
+/* The modes that list, "slow,auto,no", names, each once, into modes; *n receives their number. NULL
+ * is all modes that the model has, or "no" where there is no template, which pq_chat_encode says.
+ * `option` is named in sentences. */
+enum pq_status pq_parse_modes(enum pq_think modes[PQ_MODES], int *n, const char *list,
+                              const char *option, const struct pq_engine *engine,
+                              struct pq_err *err);
 
 /* Shows what a token added to the reply. */
 typedef void pq_show_fn(void *user, enum pq_part part, const char *text, size_t length);

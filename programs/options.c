@@ -130,6 +130,15 @@ static bool set_value(const struct pq_command *command, const struct pq_option *
     case PQ_OPTION_TEXT:
         *(const char **)field = text;
         return true;
+    case PQ_OPTION_TEXTS: {
+        struct pq_texts *texts = field;
+        if (texts->n == PQ_MAX_TEXTS) {
+            pq_usage_error(command, "--%s is given more than %d times", o->name, PQ_MAX_TEXTS);
+            return false;
+        }
+        texts->text[texts->n++] = text;
+        return true;
+    }
     case PQ_OPTION_CHOICE: {
         int index = choice_index(o->value, text);
         if (index < 0)

@@ -12,10 +12,18 @@
 enum pq_option_kind {
     PQ_OPTION_FLAG,   /* bool */
     PQ_OPTION_TEXT,   /* const char *, borrowed from argv */
+    PQ_OPTION_TEXTS,  /* struct pq_texts, one more each time it is given */
     PQ_OPTION_INT,    /* int, min..max */
     PQ_OPTION_FLOAT,  /* float, min..max */
     PQ_OPTION_U64,    /* uint64_t */
     PQ_OPTION_CHOICE, /* int: the index of the word among `value`, "one|two|three" */
+};
+
+enum { PQ_MAX_TEXTS = 16 };
+
+struct pq_texts {
+    const char *text[PQ_MAX_TEXTS]; /* [n] borrowed from argv */
+    int n;
 };
 
 struct pq_option {

@@ -14,37 +14,42 @@ struct text {
     size_t size;
 };
 
-/* Append one field of a JSON line, named by word [length]. */
-static enum pq_status append_field(FILE *to, const json_t *row, const char *word, int length,
-                                   const char *file, size_t line, struct pq_err *err) {
+/* Append one field of the number-th entry, named by word [length]. */
+static enum pq_status append_field(FILE *to, const struct pq_windows_options *o, const json_t *row,
+                                   size_t number, const char *word, int length,
+                                   struct pq_err *err) {
     const json_t *value = json_object_getn(row, word, (size_t)length);
-    if (!json_is_string(value))
-        return pq_refuse(err, PQ_EFORMAT, "%s: entry %zu has no text \"%.*s\"", file, line, length,
-                         word);
-    fwrite(json_string_value(value), 1, json_string_length(value), to);
-    return PQ_OK;
+    const char *text = json_string_value(value);
+    size_t size = json_string_length(value);
+    char called[256];
+    if (!text)
+        return pq_refuse(err, PQ_EFORMAT, "%s: entry %zu has no text \"%.*s\"", o->file, number,
+                         length, word);
+    fwrite(text, 1, size, to);
+    snprintf(called, sizeof called, "%s, entry %zu", o->file, number);
+    return o->exclude ? pq_exclude_check(o->exclude, text, size, called, err) : PQ_OK;
 }
 
 /* The fields of every line, an empty line between lines. */
-static enum pq_status read_fields(struct text *out, const char *file, const char *fields,
+static enum pq_status read_fields(struct text *out, const struct pq_windows_options *o,
                                   struct pq_err *err) {
     json_t *rows = NULL;
-    enum pq_status status = pq_jsonl_read(&rows, file, err);
+    enum pq_status status = pq_jsonl_read(&rows, o->file, err);
     if (status != PQ_OK)
         return status;
     FILE *to = open_memstream(&out->data, &out->size);
     if (!to)
-        status = pq_refuse(err, PQ_ENOMEM, "no memory for %s", file);
+        status = pq_refuse(err, PQ_ENOMEM, "no memory for %s", o->file);
     for (size_t i = 0; i < json_array_size(rows) && status == PQ_OK; i++) {
-        for (const char *word = fields; *word && status == PQ_OK;) {
+        for (const char *word = o->fields; *word && status == PQ_OK;) {
             int length = (int)strcspn(word, ",");
-            status = append_field(to, json_array_get(rows, i), word, length, file, i + 1, err);
+            status = append_field(to, o, json_array_get(rows, i), i + 1, word, length, err);
             word += length + (word[length] == ',');
         }
         fputs("\n\n", to);
     }
     if (to && fclose(to) != 0 && status == PQ_OK)
-        status = pq_refuse(err, PQ_ENOMEM, "no memory for the texts of %s", file);
+        status = pq_refuse(err, PQ_ENOMEM, "no memory for the texts of %s", o->file);
     json_decref(rows);
     return status;
 }
@@ -52,9 +57,11 @@ static enum pq_status read_fields(struct text *out, const char *file, const char
 static enum pq_status read_text(struct text *out, const struct pq_windows_options *o,
                                 struct pq_err *err) {
     if (o->fields)
-        return read_fields(out, o->file, o->fields, err);
+        return read_fields(out, o, err);
     out->data = pq_read_input(o->file, &out->size, err);
-    return out->data ? PQ_OK : PQ_EIO;
+    if (!out->data)
+        return PQ_EIO;
+    return o->exclude ? pq_exclude_check(o->exclude, out->data, out->size, o->file, err) : PQ_OK;
 }
 
 /* ---- The windows ----------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #ifndef PQ_PROGRAMS_WINDOWS_H
 #define PQ_PROGRAMS_WINDOWS_H
 
+#include "exclude.h"
 #include "panq.h"
 
 struct pq_windows_options {
@@ -13,9 +14,11 @@ struct pq_windows_options {
     /* Which: NULL, every so-maniest of those that the text is cut into from its beginning, spread
      * over all of it; else windows that begin at random tokens of this stream. */
     const uint64_t *seed;
+    const struct pq_exclusion *exclude; /* what the text must not contain; NULL: nothing */
 };
 
-/* The windows as traces of plain text.  PQ_EINVAL: the text is shorter than a window. */
+/* The windows as traces of plain text.  PQ_EINVAL: the text is shorter than a window, or contains
+ * what it must not. */
 enum pq_status pq_windows_read(struct pq_traces *out, const struct pq_windows_options *options,
                                const struct pq_tokenizer *tok, struct pq_err *err);
 

@@ -137,6 +137,10 @@ static bool ends_reply(const struct pq_reply *reply, int32_t id) {
     return false;
 }
 
+enum pq_part pq_reply_part(const struct pq_reply *reply) {
+    return reply->thought && !reply->answered ? PQ_PART_THINKING : PQ_PART_CONTENT;
+}
+
 enum pq_status pq_reply_feed(struct pq_reply *reply, int32_t id, enum pq_part *part,
                              const char **text, size_t *len, bool *ended, struct pq_err *err) {
     if (id < 0)
@@ -146,7 +150,7 @@ enum pq_status pq_reply_feed(struct pq_reply *reply, int32_t id, enum pq_part *p
     bool ends = ends_reply(reply, id);
     bool opens = opens_part(reply, id);
     struct pq_buffer *buffer = reply->answered ? &reply->after : &reply->before;
-    enum pq_part now = reply->thought && !reply->answered ? PQ_PART_THINKING : PQ_PART_CONTENT;
+    enum pq_part now = pq_reply_part(reply);
     size_t start = buffer->size, n;
     const char *bytes = pq_tokenizer_text(reply->tok, id, true, &n);
     /* If all bytes are bad. */

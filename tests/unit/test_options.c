@@ -13,6 +13,7 @@ struct values {
     int number, choice;
     float real;
     uint64_t seed;
+    struct pq_texts texts;
 };
 
 #define FIELD(member) .offset = offsetof(struct values, member)
@@ -39,19 +40,20 @@ static const struct pq_option options[] = {
      .value = "one|two|three",
      FIELD(choice),
      .help = ""},
+    {.name = "each", .kind = PQ_OPTION_TEXTS, .value = "T", FIELD(texts), .help = ""},
 };
 static const struct pq_command command = {.name = "test",
                                           .arguments = "[A [B]]",
                                           .most = 2,
                                           .summary = "a test",
                                           .options = options,
-                                          .n_options = 6};
+                                          .n_options = sizeof options / sizeof *options};
 
 /* What the last parse printed, and gave. */
 static char printed[8192];
 static struct values got;
 static int n, code;
-static char *rest[32];
+static char *rest[64];
 
 /* Parse the words, up to a NULL, with both standard streams caught in `printed`. */
 static bool parse(char **words) {
@@ -92,6 +94,18 @@ static void test_values(void) {
     CHECK(got.flag && strcmp(got.text, "a") == 0);
     CHECK(PARSE("-tb", "--text="));
     CHECK(strcmp(got.text, "") == 0);
+}
+
+static void test_repeated(void) {
+    char *words[2 * PQ_MAX_TEXTS + 3] = {NULL};
+    for (int i = 0; i <= PQ_MAX_TEXTS; i++) {
+        words[2 * i] = "--each";
+        words[2 * i + 1] = i ? "b" : "a";
+    }
+    CHECK(refused(parse(words), "--each is given more than 16 times"));
+    words[2 * PQ_MAX_TEXTS] = NULL;
+    CHECK(parse(words) && got.texts.n == PQ_MAX_TEXTS);
+    CHECK(strcmp(got.texts.text[0], "a") == 0 && strcmp(got.texts.text[15], "b") == 0);
 }
 
 static void test_positionals(void) {
@@ -136,6 +150,7 @@ static void test_help(void) {
 
 int main(void) {
     RUN(test_values);
+    RUN(test_repeated);
     RUN(test_positionals);
     RUN(test_bad_values);
     RUN(test_suggestions);
