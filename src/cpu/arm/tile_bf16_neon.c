@@ -43,11 +43,10 @@ double pq_peak_bf16_neon(int rounds) {
     float32x4_t a = vdupq_n_f32(0.5f);
     for (int r = 0; r < rounds; r++) {
         UNROLL
-        for (int i = 0; i < 24; i++)
+        for (int i = 0; i < 24; i++) {
             sum[i] = vfmaq_f32(a, sum[i], a);
+            __asm__ volatile("" : "+w"(sum[i])); /* or one of these equal sums would do for all */
+        }
     }
-    UNROLL
-    for (int i = 0; i < 24; i++)
-        __asm__ volatile("" ::"w"(sum[i]));
     return 2.0 * rounds * 24 * 4;
 }

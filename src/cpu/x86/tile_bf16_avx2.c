@@ -72,11 +72,10 @@ double pq_peak_bf16_avx2(int rounds) {
     __m256 a = _mm256_set1_ps(0.5f);
     for (int r = 0; r < rounds; r++) {
         UNROLL
-        for (int i = 0; i < 12; i++)
+        for (int i = 0; i < 12; i++) {
             sum[i] = _mm256_fmadd_ps(sum[i], a, a);
+            __asm__ volatile("" : "+x"(sum[i])); /* or one of these equal sums would do for all */
+        }
     }
-    UNROLL
-    for (int i = 0; i < 12; i++)
-        __asm__ volatile("" ::"x"(sum[i]));
     return 2.0 * rounds * 12 * 8;
 }

@@ -69,11 +69,10 @@ double pq_peak_bf16_avx512vnni(int rounds) {
     __m512 a = _mm512_set1_ps(0.5f);
     for (int r = 0; r < rounds; r++) {
         UNROLL
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < 16; i++) {
             sum[i] = _mm512_fmadd_ps(sum[i], a, a);
+            __asm__ volatile("" : "+v"(sum[i])); /* or one of these equal sums would do for all */
+        }
     }
-    UNROLL
-    for (int i = 0; i < 16; i++)
-        __asm__ volatile("" ::"v"(sum[i]));
     return 2.0 * rounds * 16 * 16;
 }

@@ -70,10 +70,11 @@ double pq_peak_i8_avx2(int rounds) {
         sum[i] = _mm256_setzero_si256();
     __m256i a = _mm256_set1_epi8(1), one = _mm256_set1_epi16(1);
     for (int r = 0; r < rounds; r++) {
-        __asm__ volatile("" : "+x"(a)); /* or the product would be moved out of the loop */
         UNROLL
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < 8; i++) {
+            __asm__ volatile("" : "+x"(a)); /* or one product would do for all */
             sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), one));
+        }
     }
     UNROLL
     for (int i = 0; i < 8; i++)
