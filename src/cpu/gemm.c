@@ -1,15 +1,14 @@
 /* gemm.c - see gemm.h.
  *
- * A task is a few panels; for each, all tiles of rows pass by.  A panel (32 k bytes at 8 bits)
- * stays in the second-level cache while the tiles stream past it, so weights come from memory once,
- * in order, whatever m is. */
+ * A task is a panel, or a gate's and the one that it gates; all tiles of rows pass by.  A panel (32
+ * k bytes at 8 bits) stays in the second-level cache while the tiles stream past it, so weights
+ * come from memory once, in order, whatever m is. */
 #include "cpu/gemm.h"
 
 #include <string.h>
 
 enum {
-    TASKS_PER_THREAD = 8, /* a slow core then delays a section by an eighth of its share */
-    DIRECT_ROWS = 4,      /* up to here 4-bit panels are cheaper to multiply than to unpack */
+    DIRECT_ROWS = 4, /* up to here 4-bit panels are cheaper to multiply than to unpack */
 };
 
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
@@ -119,93 +118,165 @@ void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int
 
 /* ---- The product ----------------------------------------------------------------------------- */
 
-size_t pq_multiply_scratch(int k) {
+static size_t unpacked_bytes(int k) {
     return (size_t)pq_round_up(k, PQ_BLOCK) * PQ_NR;
+}
+
+size_t pq_multiply_scratch(int k, bool gated) {
+    return unpacked_bytes(k) * (gated ? 2 : 1);
 }
 
 struct section {
     const struct pq_ops *ops;
-    const struct pq_rows *rows;
+    const struct pq_inputs *inputs;
+    int m;
     const struct pq_product *products;
-    int panels; /* of all products */
-    int grain;  /* panels of a task */
+    int n;
+    int threads;
     void *const *scratch;
 };
 
-/* What the tile that begins at row `first` fetches for the first tile of the next panel: its last
- * two halves of the time, one half of the panel each.  Four-bit panels are one half long. */
-static const void *ahead_of(const struct section *s, const struct pq_linear *w, int panel,
-                            int first) {
-    int left = (s->rows->m - 1 - first) / PQ_MR, halves = w->kind == PQ_KIND_I4 ? 1 : 2;
-    const unsigned char *next = w->panel + (size_t)(panel + 1) * w->panel_bytes;
-    if (left >= halves || s->rows->m <= PQ_MR || panel + 1 == pq_linear_panels(w))
-        return w->panel + (size_t)panel * w->panel_bytes;
-    return next + (size_t)(halves - 1 - left) * (size_t)w->units * PQ_AHEAD;
+/* One panel of a linear, as its tiles take it. */
+struct panel {
+    const struct pq_linear *w;
+    const struct pq_rows *rows;
+    int index;
+    const void *bytes; /* or, NULL, */
+    struct pq_panel4 four;
+};
+
+static struct panel panel_of(const struct section *s, const struct pq_linear *w, int index,
+                             void *scratch) {
+    const unsigned char *packed = w->panel + (size_t)index * w->panel_bytes;
+    struct panel p = {
+        .w = w,
+        .rows = pq_takes_integers(w) ? &s->inputs->integers : &s->inputs->fp,
+        .index = index,
+        .bytes = packed,
+    };
+    if (w->kind == PQ_KIND_I4) {
+        p.four = (struct pq_panel4){packed, w->mults + (size_t)index * w->mult_bytes, w->shift};
+        p.bytes = NULL;
+        if (s->m > DIRECT_ROWS) {
+            s->ops->unpack_i4(scratch, &p.four, w->units * 4 / PQ_BLOCK);
+            p.bytes = scratch;
+        }
+    }
+    return p;
 }
 
-/* The tile of rows that begins at `first`, times one panel, into y (already at its columns). */
-static void multiply_tile(const struct section *s, const struct pq_product *product, int panel,
-                          int first, const struct pq_panel4 *four, const void *bytes) {
-    const struct pq_rows *rows = s->rows;
-    const struct pq_linear *w = product->linear;
-    int height = tile_rows(rows->m, first), column = panel * PQ_NR;
-    int n = w->n - column < PQ_NR ? w->n - column : PQ_NR;
+/* What the tile that begins at row `first` fetches for the first tile of the next panel: the last
+ * two of a panel's tiles one half each.  Four-bit panels are one half long. */
+static const void *ahead_of(const struct section *s, const struct panel *p, int first) {
+    int left = (s->m - 1 - first) / PQ_MR, halves = p->w->kind == PQ_KIND_I4 ? 1 : 2;
+    const unsigned char *here = p->w->panel + (size_t)p->index * p->w->panel_bytes;
+    if (left >= halves || s->m <= PQ_MR || p->index + 1 == pq_linear_panels(p->w))
+        return here;
+    return here + p->w->panel_bytes + (size_t)(halves - 1 - left) * (size_t)p->w->units * PQ_AHEAD;
+}
+
+/* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
+ * and their loads would keep the next tile from beginning. */
+static void fetch_rows(float *y, size_t ldy, int rows) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < PQ_NR; c += 16)
+            __builtin_prefetch(y + (size_t)r * ldy + c, 1);
+}
+
+/* The tile of rows that begins at `first`, times a panel, to the first n columns of y. */
+static void multiply_tile(const struct section *s, const struct panel *p, int first, float *y,
+                          size_t ldy, int n, bool add) {
+    const struct pq_rows *rows = p->rows;
+    int height = tile_rows(s->m, first), column = p->index * PQ_NR;
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
-    float *y = product->y + (size_t)first * product->ldy + column;
-    const float *bias = w->bias + column;
+    const float *bias = p->w->bias + column;
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
-        if (four)
-            s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, four,
-                            blocks);
+        if (p->bytes)
+            s->ops->tile_i8(acc, height, rows->start + first, x, p->bytes, rows->units,
+                            ahead_of(s, p, first));
         else
-            s->ops->tile_i8(acc, height, rows->start + first, x, bytes, rows->units,
-                            ahead_of(s, w, panel, first));
-        s->ops->e->finish_int(y, product->ldy, acc, height, rows->scale + first, w->scale + column,
-                              bias, n, product->add);
+            s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, &p->four,
+                            blocks);
+        s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->w->scale + column, bias,
+                              n, add);
     } else {
         _Alignas(64) float acc[PQ_MR * PQ_NR] = {0};
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
-        tile(acc, height, x, bytes, rows->units, ahead_of(s, w, panel, first));
-        s->ops->e->finish_fp(y, product->ldy, acc, height, bias, n, product->add);
+        tile(acc, height, x, p->bytes, rows->units, ahead_of(s, p, first));
+        s->ops->e->finish_fp(y, ldy, acc, height, bias, n, add);
     }
 }
 
-static void multiply_panel(const struct section *s, const struct pq_product *product, int panel,
-                           void *scratch) {
+/* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
+static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
+                       int first, float *y, size_t ldy, int n) {
+    _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
+    int height = tile_rows(s->m, first);
+    multiply_tile(s, gate, first, g, PQ_NR, PQ_NR, false);
+    multiply_tile(s, up, first, u, PQ_NR, PQ_NR, false);
+    s->ops->e->silu_mul(u, g, u, height * PQ_NR);
+    for (int r = 0; r < height; r++)
+        memcpy(y + (size_t)r * ldy, u + r * PQ_NR, (size_t)n * sizeof *y);
+}
+
+static void multiply_panel(const struct section *s, const struct pq_product *product, int index,
+                           unsigned char *scratch) {
     const struct pq_linear *w = product->linear;
-    const void *bytes = w->panel + (size_t)panel * w->panel_bytes;
-    struct pq_panel4 codes = {bytes, w->mults + (size_t)panel * w->mult_bytes, w->shift};
-    const struct pq_panel4 *four = w->kind == PQ_KIND_I4 ? &codes : NULL;
-    if (four && s->rows->m > DIRECT_ROWS) {
-        s->ops->unpack_i4(scratch, four, w->units * 4 / PQ_BLOCK);
-        bytes = scratch;
-        four = NULL;
+    int column = index * PQ_NR, n = w->n - column < PQ_NR ? w->n - column : PQ_NR;
+    struct panel p = panel_of(s, w, index, scratch), gate = {0};
+    if (product->gate)
+        gate = panel_of(s, product->gate, index, scratch + unpacked_bytes(w->k));
+    for (int first = 0; first < s->m; first += PQ_MR) {
+        float *y = product->y + (size_t)first * product->ldy + column;
+        fetch_rows(y, product->ldy, tile_rows(s->m, first));
+        if (product->gate)
+            gated_tile(s, &gate, &p, first, y, product->ldy, n);
+        else
+            multiply_tile(s, &p, first, y, product->ldy, n, product->add);
     }
-    for (int first = 0; first < s->rows->m; first += PQ_MR)
-        multiply_tile(s, product, panel, first, four, bytes);
 }
 
+/* The panels of a product that thread t begins with: first_panel(t) to first_panel(t + 1). */
+static int first_panel(const struct section *s, const struct pq_linear *w, int t) {
+    return (int)((int64_t)pq_linear_panels(w) * t / s->threads);
+}
+
+/* The most panels of a product that a thread begins with. */
+static int share_of(const struct section *s, const struct pq_linear *w) {
+    return (pq_linear_panels(w) + s->threads - 1) / s->threads;
+}
+
+/* A task is a panel.  Tasks are dealt so that a thread begins with the panels that it packed, and
+ * goes through them in the order of memory; a share that is one panel short ends in a task that
+ * has nothing to do. */
 static void multiply_task(void *arg, int task, int thread) {
     const struct section *s = arg;
-    int from = task * s->grain, to = from + s->grain < s->panels ? from + s->grain : s->panels;
-    for (int p = from; p < to; p++) {
-        int panel = p;
-        const struct pq_product *product = s->products;
-        for (; panel >= pq_linear_panels(product->linear); product++)
-            panel -= pq_linear_panels(product->linear);
+    int tasks = 0;
+    for (int i = 0; i < s->n; i++)
+        tasks += share_of(s, s->products[i].linear);
+    int owner = task / tasks, at = task % tasks;
+    const struct pq_product *product = s->products;
+    for (; at >= share_of(s, product->linear); product++)
+        at -= share_of(s, product->linear);
+    int panel = first_panel(s, product->linear, owner) + at;
+    if (panel < first_panel(s, product->linear, owner + 1))
         multiply_panel(s, product, panel, s->scratch[thread]);
-    }
 }
 
-void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_rows *rows,
+void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_inputs *inputs,
                  const struct pq_product *products, int n, void *const *scratch) {
-    struct section s = {.ops = ops, .rows = rows, .products = products, .scratch = scratch};
+    struct section s = {.ops = ops,
+                        .inputs = inputs,
+                        .m = pq_takes_integers(products[0].linear) ? inputs->integers.m
+                                                                   : inputs->fp.m,
+                        .products = products,
+                        .n = n,
+                        .threads = pq_pool_threads(pool),
+                        .scratch = scratch};
+    int tasks = 0;
     for (int i = 0; i < n; i++)
-        s.panels += pq_linear_panels(products[i].linear);
-    int most = pq_pool_threads(pool) * TASKS_PER_THREAD;
-    s.grain = (s.panels + most - 1) / most;
-    if (s.grain > 0)
-        pq_pool_run(pool, (s.panels + s.grain - 1) / s.grain, multiply_task, &s);
+        tasks += share_of(&s, products[i].linear);
+    pq_pool_run(pool, tasks * s.threads, multiply_task, &s);
 }

@@ -31,6 +31,11 @@ struct pq_linear {
     float *bias;  /* [panels * PQ_NR], zeros where there is none */
 };
 
+/* Whether it meets activations in 8 bits. */
+static inline bool pq_takes_integers(const struct pq_linear *linear) {
+    return linear->kind == PQ_KIND_I8 || linear->kind == PQ_KIND_I4;
+}
+
 static inline int pq_linear_panels(const struct pq_linear *linear) {
     return (linear->n + PQ_NR - 1) / PQ_NR;
 }
@@ -58,19 +63,26 @@ void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, const float *x,
                  int k, void *temp);
 
-/* One product of a call: y [m][n], rows ldy apart; added to y where `add`. */
-struct pq_product {
-    const struct pq_linear *linear; /* its kind agrees with the rows' */
-    float *y;
-    size_t ldy;
-    bool add;
+/* The same rows in the forms that weights meet.  A form that no product takes need not be set. */
+struct pq_inputs {
+    struct pq_rows integers, fp;
 };
 
-/* What each thread needs: an unpacked panel of the largest 4-bit linear. */
-size_t pq_multiply_scratch(int k);
+/* One product of a call: y [m][n], rows ldy apart; added to y where `add`.  With a gate, of the
+ * same n and k, y = silu(gate's product) * the linear's (Shazeer, arXiv:2002.05202 eq. 6). */
+struct pq_product {
+    const struct pq_linear *linear, *gate;
+    float *y;
+    size_t ldy;
+    bool add; /* not with a gate */
+};
 
-/* All products of the same rows in one parallel section.  scratch [threads] as above. */
-void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_rows *rows,
+/* What each thread needs: an unpacked panel of a 4-bit linear of k inputs, and its gate's. */
+size_t pq_multiply_scratch(int k, bool gated);
+
+/* All products of the same rows, one or more, in one parallel section.  scratch [threads] as
+ * above. */
+void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_inputs *inputs,
                  const struct pq_product *products, int n, void *const *scratch);
 
 #endif

@@ -71,7 +71,8 @@ struct pq_elementwise {
     void (*to_bf16)(uint16_t *y, const float *x, int n);
     /* y[i] = x[i] exactly. */
     void (*from_bf16)(float *y, const uint16_t *x, int n);
-    /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)); relative error < 4e-7. */
+    /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)); relative error < 4e-7.
+     * y may be gate or up. */
     void (*silu_mul)(float *y, const float *gate, const float *up, int n);
     /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
      * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */

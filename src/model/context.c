@@ -18,7 +18,9 @@ static int widest_input(const struct pq_config *c) {
 static size_t thread_bytes(const struct pq_config *c) {
     int widest = widest_input(c);
     size_t rows = (size_t)(widest + PQ_BLOCK) * 3 * sizeof(float);
-    return larger(larger(rows, pq_multiply_scratch(widest)), pq_attention_scratch(c->head_dim));
+    size_t panels =
+        larger(pq_multiply_scratch(widest, false), pq_multiply_scratch(c->hidden, true));
+    return larger(larger(rows, panels), pq_attention_scratch(c->head_dim));
 }
 
 /* Places everything in the arena; where it has no memory yet, only adds up. */
@@ -35,7 +37,7 @@ static size_t place(struct pq_context *ctx, bool placing) {
         size_t bytes;
     } pieces[] = {
         {&s->x, m * (size_t)c->hidden * sizeof(float)},
-        {&shared, larger(2 * q + 2 * kv, 2 * ffn) * sizeof(float)},
+        {&shared, larger(2 * q + 2 * kv, ffn) * sizeof(float)},
         {&s->cos, m * d / 2 * sizeof(float)},
         {&s->sin, m * d / 2 * sizeof(float)},
         {&s->integer_rows, pq_rows_bytes(ctx->options.batch, widest)},
@@ -57,11 +59,10 @@ static size_t place(struct pq_context *ctx, bool placing) {
         }
     }
     if (placing) {
-        s->q = s->gate = shared;
+        s->q = s->mlp = shared;
         s->k = s->q + q;
         s->v = s->k + kv;
         s->attention = s->v + kv;
-        s->up = s->gate + ffn;
         for (size_t t = 0; t < threads; t++)
             s->thread[t] = pq_arena_take(&ctx->arena, each);
     }

@@ -9,7 +9,7 @@
 struct pq_scratch {
     float *x;                     /* [m][hidden], the residual stream */
     float *q, *k, *v, *attention; /* [m][heads or KV heads * head_dim] */
-    float *gate, *up;             /* [m][ffn], in the place of q, k, v and attention */
+    float *mlp;                   /* [m][ffn], in the place of q, k, v and attention */
     float *cos, *sin;             /* [m][head_dim / 2] */
     void *integer_rows, *fp_rows; /* the inputs of linears: pq_rows_bytes of the widest */
     int32_t *tokens;              /* [m] */

@@ -13,7 +13,7 @@ struct input {
     enum pq_input which;
     int m, width;
     const float *gamma; /* the norm of x, or */
-    const float *rows;  /* [m][width] as it is, or, with both NULL, silu(gate) * up */
+    const float *rows;  /* [m][width] as it is */
     const int *pick;    /* row r is the norm of x's row pick[r]; NULL: of row r */
 };
 
@@ -33,6 +33,7 @@ static struct input input_of(const struct pq_pass *p, const struct pq_layer *lay
         input.gamma = layer->mlp_norm;
         break;
     case PQ_INPUT_DOWN:
+        input.rows = p->s->mlp;
         input.width = c->ffn;
         break;
     case PQ_INPUT_HEAD:
@@ -46,8 +47,8 @@ static struct input input_of(const struct pq_pass *p, const struct pq_layer *lay
 struct making {
     const struct pq_pass *pass;
     struct input input;
-    struct pq_rows integers, fp; /* in the kinds that the linears want */
-    bool want_integers, want_fp;
+    struct pq_inputs forms;
+    bool want_integers, want_fp; /* the forms that the linears take */
 };
 
 static void make_row(const struct making *making, int r, unsigned char *scratch) {
@@ -55,23 +56,18 @@ static void make_row(const struct making *making, int r, unsigned char *scratch)
     const struct input *input = &making->input;
     int width = input->width;
     float *row = (float *)scratch, *temp = row + pq_round_up(width, PQ_BLOCK);
-    const float *x = row;
+    const float *x = input->gamma ? row : input->rows + (size_t)r * (size_t)width;
     if (input->gamma) {
         size_t from = (size_t)(input->pick ? input->pick[r] : r);
         p->e->rmsnorm(row, p->s->x + from * (size_t)width, input->gamma, width,
                       p->model->config.norm_eps);
-    } else if (input->rows) {
-        x = input->rows + (size_t)r * (size_t)width;
-    } else {
-        size_t at = (size_t)r * (size_t)width;
-        p->e->silu_mul(row, p->s->gate + at, p->s->up + at, width);
     }
     if (p->observer)
         p->observer->row(p->observer->user, input->which, r, x, width);
     if (making->want_integers)
-        pq_rows_set(&making->integers, p->e, r, x, width, temp);
+        pq_rows_set(&making->forms.integers, p->e, r, x, width, temp);
     if (making->want_fp)
-        pq_rows_set(&making->fp, p->e, r, x, width, temp);
+        pq_rows_set(&making->forms.fp, p->e, r, x, width, temp);
 }
 
 /* A task is a tile of rows: its rows share cache lines, which two cores would fight for. */
@@ -86,33 +82,29 @@ static void make(struct making *making) {
     pq_pool_run(making->pass->ctx->pool, (making->input.m + PQ_MR - 1) / PQ_MR, make_tile, making);
 }
 
-static bool takes_integers(const struct pq_linear *linear) {
-    return linear->kind == PQ_KIND_I8 || linear->kind == PQ_KIND_I4;
+static void want(struct making *making, const struct pq_linear *linear) {
+    making->want_integers |= pq_takes_integers(linear);
+    making->want_fp |= !pq_takes_integers(linear);
 }
 
 /* products [n] of one input. */
 static void linears(const struct pq_pass *p, const struct input *input,
                     const struct pq_product *products, int n) {
     struct making making = {.pass = p, .input = *input};
-    struct pq_product integers[3], fp[3];
-    int n_integers = 0, n_fp = 0;
-    for (int i = 0; i < n; i++)
-        if (takes_integers(products[i].linear))
-            integers[n_integers++] = products[i];
-        else
-            fp[n_fp++] = products[i];
-    making.want_integers = n_integers > 0;
-    making.want_fp = n_fp > 0;
-    pq_rows_place(&making.integers, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
-    pq_rows_place(&making.fp, p->model->fp, input->m, input->width, p->s->fp_rows);
+    struct pq_inputs *forms = &making.forms;
+    for (int i = 0; i < n; i++) {
+        want(&making, products[i].linear);
+        if (products[i].gate)
+            want(&making, products[i].gate);
+    }
+    pq_rows_place(&forms->integers, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
+    pq_rows_place(&forms->fp, p->model->fp, input->m, input->width, p->s->fp_rows);
     make(&making);
-    void *const *scratch = (void *const *)p->s->thread;
-    pq_multiply(p->ctx->pool, p->model->ops, &making.integers, integers, n_integers, scratch);
-    pq_multiply(p->ctx->pool, p->model->ops, &making.fp, fp, n_fp, scratch);
+    pq_multiply(p->ctx->pool, p->model->ops, forms, products, n, (void *const *)p->s->thread);
 }
 
 static struct pq_product product(const struct pq_linear *linear, float *y, bool add) {
-    return (struct pq_product){linear, y, (size_t)linear->n, add};
+    return (struct pq_product){.linear = linear, .y = y, .ldy = (size_t)linear->n, .add = add};
 }
 
 /* ---- The steps ------------------------------------------------------------------------------- */
@@ -160,10 +152,10 @@ void pq_pass_output(const struct pq_pass *p, const struct pq_layer *layer) {
 }
 
 void pq_pass_gate_up(const struct pq_pass *p, const struct pq_layer *layer) {
-    struct pq_product up[] = {product(&layer->gate, p->s->gate, false),
-                              product(&layer->up, p->s->up, false)};
+    struct pq_product up = product(&layer->up, p->s->mlp, false);
     struct input input = input_of(p, layer, PQ_INPUT_MLP);
-    linears(p, &input, up, 2);
+    up.gate = &layer->gate;
+    linears(p, &input, &up, 1);
 }
 
 void pq_pass_down(const struct pq_pass *p, const struct pq_layer *layer) {

@@ -37,9 +37,9 @@ void pq_pass_angles(const struct pq_pass *p, int r);
 void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, int index);
 /* x += o(s->attention) */
 void pq_pass_output(const struct pq_pass *p, const struct pq_layer *layer);
-/* s->gate, s->up of the norm of x */
+/* s->mlp = silu(gate) * up of the norm of x */
 void pq_pass_gate_up(const struct pq_pass *p, const struct pq_layer *layer);
-/* x += down(silu(s->gate) * s->up) */
+/* x += down(s->mlp) */
 void pq_pass_down(const struct pq_pass *p, const struct pq_layer *layer);
 /* logits [n][vocab] of the last norm of x's rows pick[0..n) */
 void pq_pass_head(const struct pq_pass *p, const int *pick, int n, float *logits);

@@ -122,20 +122,25 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     CHECK_OK(pq_pool_open(&pool, threads, &err));
     const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
     struct memory w = pack(kind, group);
-    enum pq_kind rows_kind = kind == PQ_KIND_I4 ? PQ_KIND_I8 : kind;
-    struct pq_rows rows;
+    struct pq_inputs inputs;
+    bool integers = pq_takes_integers(&w.linear);
+    struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
     float temp[2 * (K + PQ_BLOCK)];
-    pq_rows_place(&rows, rows_kind, m, K, memory);
+    pq_rows_place(rows, integers ? PQ_KIND_I8 : kind, m, K, memory);
     for (int r = 0; r < m; r++)
-        pq_rows_set(&rows, ops->e, r, x[r], K, temp);
+        pq_rows_set(rows, ops->e, r, x[r], K, temp);
     void *scratch[8];
     for (int t = 0; t < threads; t++)
-        scratch[t] = malloc(pq_multiply_scratch(K));
-    float twice[M][N];
+        scratch[t] = malloc(pq_multiply_scratch(K, true));
+    float twice[M][N], gated[M][N];
     memcpy(y, base, sizeof y);
-    struct pq_product products[] = {{&w.linear, y[0], N + 3, add}, {&w.linear, twice[0], N, false}};
-    pq_multiply(pool, ops, &rows, products, 2, scratch);
+    struct pq_product products[] = {
+        {.linear = &w.linear, .y = y[0], .ldy = N + 3, .add = add},
+        {.linear = &w.linear, .y = twice[0], .ldy = N},
+        {.linear = &w.linear, .gate = &w.linear, .y = gated[0], .ldy = N},
+    };
+    pq_multiply(pool, ops, &inputs, products, 3, scratch);
     for (int r = 0; r < M; r++)
         for (int n = 0; n < N + 3; n++) {
             double slack = 0, want = base[r][n];
@@ -143,6 +148,9 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
                 want = expected(kind, group, r, n, &slack);
                 if (fabs(twice[r][n] - want) > slack)
                     FAIL("kind %d second product %d %d: %g, not %g", kind, r, n, twice[r][n], want);
+                double v = twice[r][n], silu = v / (1 + exp(-v)) * v;
+                if (fabs(gated[r][n] - silu) > 1e-6 * fabs(silu) + 1e-30)
+                    FAIL("kind %d gated %d %d: %g, not %g", kind, r, n, gated[r][n], silu);
                 want += add ? base[r][n] : 0;
             }
             if (!(fabs(y[r][n] - want) <= slack))

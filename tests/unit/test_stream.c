@@ -134,17 +134,17 @@ static void check_rounded(enum pq_scheme scheme, int group) {
         want[i] = (float)sum * r.scale[i] + bias[i];
     }
     struct pq_linear linear;
-    struct pq_rows rows;
+    struct pq_inputs inputs;
     CHECK_OK(pq_linear_from_rounded(&linear, &r, bias, pool, &err));
     const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
     void *memory = aligned_alloc(64, (pq_rows_bytes(1, K) + 63) / 64 * 64);
     void *scratch[8];
     for (int t = 0; t < pq_pool_threads(pool); t++)
-        scratch[t] = aligned_alloc(64, 8 * (K + PQ_BLOCK) + pq_multiply_scratch(K));
-    pq_rows_place(&rows, PQ_KIND_I8, 1, K, memory);
-    pq_rows_set(&rows, ops->e, 0, x, K, scratch[0]);
-    struct pq_product product = {&linear, got, N, false};
-    pq_multiply(pool, ops, &rows, &product, 1, scratch);
+        scratch[t] = aligned_alloc(64, 8 * (K + PQ_BLOCK) + pq_multiply_scratch(K, false));
+    pq_rows_place(&inputs.integers, PQ_KIND_I8, 1, K, memory);
+    pq_rows_set(&inputs.integers, ops->e, 0, x, K, scratch[0]);
+    struct pq_product product = {.linear = &linear, .y = got, .ldy = N};
+    pq_multiply(pool, ops, &inputs, &product, 1, scratch);
     for (int i = 0; i < N; i++)
         CHECK(want[i] == got[i]);
     for (int t = 0; t < pq_pool_threads(pool); t++)
