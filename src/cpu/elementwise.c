@@ -217,7 +217,11 @@ const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
 };
 
 /* Tiles of FP32, the reference precision: groups of rows whose sums the registers hold. */
+#ifdef __AVX512F__
+enum { F32_ROWS = 6 };
+#else
 enum { F32_ROWS = 4 };
+#endif
 
 INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int stride, int rows) {
     f32x16 sum[F32_ROWS][2];
@@ -244,6 +248,8 @@ void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, c
     int r = 0;
     for (; r + F32_ROWS <= rows; r += F32_ROWS)
         f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, F32_ROWS);
+    for (; r + 4 <= rows; r += 4)
+        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, 4);
     for (; r < rows; r++)
         f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, 1);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "quant/rtn.h"
+#include "quant/target.h"
 
 enum { NR = PQ_NR, BLOCK = 128 /* columns between products, at least */ };
 
@@ -124,29 +125,6 @@ static void keep_row(const struct state *s, int row, double error) {
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
-/* y += H x, as far as the columns from..to of H. */
-static struct pq_fold columns(const struct state *s, int from, int to, const float *x, float *y) {
-    size_t k = (size_t)s->k;
-    return (struct pq_fold){.a = s->g->h + (size_t)from * k,
-                            .row = 1,
-                            .step = k,
-                            .m = s->k,
-                            .depth = to - from,
-                            .x = x + (size_t)from * NR,
-                            .y = y,
-                            .ldx = k * NR,
-                            .ldy = k * NR};
-}
-
-/* y = H x in every panel */
-static void multiply(const struct state *s, const float *x, float *y) {
-    memset(y, 0, (size_t)s->panels * (size_t)s->k * NR * sizeof *y);
-    for (int from = 0; from < s->k; from += PQ_DEPTH) {
-        struct pq_fold fold = columns(s, from, least(s->k, from + PQ_DEPTH), x, y);
-        pq_fold(s->g->ws, &fold, s->panels);
-    }
-}
-
 /* sum_j a[j] b[j] of each lane */
 static void dot(const struct state *s, int panel, float *a, float *b, double sum[PQ_NR]) {
     memset(sum, 0, NR * sizeof *sum);
@@ -182,7 +160,7 @@ static void keep_task(void *arg, int panel, int thread) {
 /* e and r = H e of the codes there are; rows that are the best so far go to the caller. */
 static void judge(const struct state *s) {
     run(s, s->panels, error_task);
-    multiply(s, s->e, s->r);
+    pq_panels_multiply(s->g->ws, s->g->h, s->k, s->e, s->r, s->panels);
     run(s, s->panels, keep_task);
 }
 
@@ -230,15 +208,12 @@ static void feedback(struct state *s) {
     run(s, s->panels, target_task);
     for (s->from = (s->k - 1) / BLOCK * BLOCK; s->from >= 0; s->from -= BLOCK) {
         s->to = least(s->k, s->from + BLOCK);
-        int n = s->to - s->from;
-        for (int i = 0; i < n; i++)
-            for (int t = i; t < n; t++)
-                s->triangle[t * n + i] = u[(size_t)(s->from + i) * k + (size_t)(s->from + t)];
+        pq_factor_triangle(s->g->factor, s->from, s->to, s->triangle);
         struct pq_fold fold = {.a = u + s->from,
                                .row = k,
                                .step = 1,
                                .m = s->from,
-                               .depth = n,
+                               .depth = s->to - s->from,
                                .x = s->e + (size_t)s->from * NR,
                                .y = s->r,
                                .ldx = k * NR,
@@ -348,7 +323,7 @@ static void refit_task(void *arg, int panel, int thread) {
 static void descend(struct state *s) {
     for (s->from = 0; s->from < s->k; s->from = s->to) {
         s->to = least(s->k, s->from + s->block);
-        struct pq_fold fold = columns(s, s->from, s->to, s->e, s->r);
+        struct pq_fold fold = pq_fold_columns(s->g->h, s->k, s->from, s->to - s->from, s->e, s->r);
         fold.first = descend_block;
         fold.arg = s;
         pq_fold(s->g->ws, &fold, s->panels);
@@ -396,8 +371,8 @@ static size_t place(struct state *s, char *memory) {
     size_t used = 0, lanes = (size_t)s->panels * NR, all = lanes * (size_t)s->k;
     int threads = pq_pool_threads(s->g->ws->pool);
     s->w = take(memory, &used, all * sizeof(float));
-    s->e = take(memory, &used, all * sizeof(float));
-    s->r = take(memory, &used, all * sizeof(float));
+    s->e = take(memory, &used, 2 * all * sizeof(float)); /* both together are scratch at first */
+    s->r = s->e ? s->e + all : NULL;
     s->hw = take(memory, &used, all * sizeof(float));
     s->q = take(memory, &used, all);
     s->m = take(memory, &used, lanes * (size_t)s->groups);
@@ -447,7 +422,9 @@ enum pq_status pq_gptq_rows(const struct pq_gptq *gptq, const float *w, int n,
     set_importance(&s);
     clear_lanes(&s);
     run(&s, s.panels, load_task);
-    multiply(&s, s.w, s.hw);
+    if (gptq->factor && gptq->cross)
+        pq_target_shift(gptq->ws, gptq->factor, gptq->cross, gptq->alpha, s.w, s.e, s.panels);
+    pq_panels_multiply(gptq->ws, gptq->h, s.k, s.w, s.hw, s.panels);
     run(&s, s.panels, power_task);
     round_to_nearest(&s, false);
     judge(&s);

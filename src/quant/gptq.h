@@ -27,6 +27,9 @@ struct pq_gptq {
     const float *h;                 /* [k][k] second moments, mirrored, not damped */
     const struct pq_factor *factor; /* of h; NULL: no GPTQ, the others start from rounding to
                                        nearest */
+    const float *cross; /* [k][k] C of target.h, to round for the full-precision model's inputs;
+                           NULL: for those that h is of.  Needs the factor. */
+    float alpha;        /* how far, see target.h */
     int k;
     enum pq_scheme scheme; /* W8A8 or W4A8 */
     int group;             /* of W4A8: at most PQ_DEPTH, or PQ_GROUP_CHANNEL */
@@ -39,8 +42,8 @@ struct pq_rounded_rows {
     int8_t *q;            /* [n][k] codes */
     uint8_t *multipliers; /* [n][ceil(k / group)] of W4A8 with groups, else NULL */
     float *scales;        /* [n] */
-    double *errors;       /* [n] e^T H e */
-    double *powers;       /* [n] w^T H w */
+    double *errors;       /* [n] e^T H e, e from w or, given a cross term, from its target */
+    double *powers;       /* [n] w^T H w, likewise */
 };
 
 /* What pq_gptq_rows holds in memory beside its arguments. */

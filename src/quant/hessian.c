@@ -250,3 +250,10 @@ void pq_factor_close(struct pq_factor *factor) {
     free(factor->d);
     *factor = (struct pq_factor){0};
 }
+
+void pq_factor_triangle(const struct pq_factor *factor, int from, int to, float *t) {
+    int n = to - from;
+    for (int i = 0; i < n; i++)
+        for (int j = i; j < n; j++)
+            t[j * n + i] = factor->u[(size_t)(from + i) * (size_t)factor->k + (size_t)(from + j)];
+}

@@ -56,4 +56,8 @@ enum pq_status pq_factor_open(struct pq_factor *factor, const struct pq_workspac
                               struct pq_err *err);
 void pq_factor_close(struct pq_factor *factor);
 
+/* The block of U at positions from..to, transposed: t [to - from][to - from], t[j][i] = U[i][j] for
+ * i <= j, the rest as it was. */
+void pq_factor_triangle(const struct pq_factor *factor, int from, int to, float *t);
+
 #endif

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MR = PQ_MR, NR = PQ_NR, PACK_TILES = 8 };
+/* A row of a wide matrix is in a page of its own: a task takes several panels of it at once. */
+enum { MR = PQ_MR, NR = PQ_NR, PACK_TILES = 8, PANELS = 4 };
 
 enum pq_status pq_workspace_open(struct pq_workspace *ws, struct pq_pool *pool,
                                  const struct pq_ops *ops, int k, struct pq_err *err) {
     size_t tiles = (size_t)k * PQ_DEPTH * sizeof(float);
-    size_t panels = (size_t)pq_pool_threads(pool) * PQ_DEPTH * NR * sizeof(float);
+    size_t panels = (size_t)pq_pool_threads(pool) * PANELS * PQ_DEPTH * NR * sizeof(float);
     struct pq_workspace made = {
         .pool = pool,
         .ops = ops,
@@ -87,19 +88,31 @@ static void add_tile(const struct section *s, int first, int column, const float
         memcpy(c + (size_t)r * g->ldc, acc + r * NR, (size_t)width * sizeof *c);
 }
 
-/* A panel of columns, the ones with most rows first. */
-static void gram_task(void *arg, int task, int thread) {
-    const struct section *s = arg;
+static void set_panel(const struct section *s, int column, float *panel) {
     const struct pq_gram *g = s->gram;
-    int column = ((g->n + NR - 1) / NR - 1 - task) * NR, width = least(NR, g->n - column);
-    float *panel = s->ws->panels + (size_t)thread * PQ_DEPTH * NR;
+    int width = least(NR, g->n - column);
     memset(panel, 0, (size_t)s->depth * NR * sizeof *panel);
     for (int t = 0; t < s->depth; t++)
         memcpy(panel + (size_t)t * NR, g->b + (size_t)(s->from + t) * g->ldb + column,
                (size_t)width * sizeof *panel);
-    int rows = g->upper ? least(g->m, column + width) : g->m;
+}
+
+static int gram_tasks(const struct pq_gram *g) {
+    return (g->n + PANELS * NR - 1) / (PANELS * NR);
+}
+
+/* PANELS panels of columns, the ones with most rows first. */
+static void gram_task(void *arg, int task, int thread) {
+    const struct section *s = arg;
+    const struct pq_gram *g = s->gram;
+    int from = (gram_tasks(g) - 1 - task) * PANELS * NR, to = least(g->n, from + PANELS * NR);
+    float *panels = s->ws->panels + (size_t)thread * PANELS * PQ_DEPTH * NR;
+    for (int column = from; column < to; column += NR)
+        set_panel(s, column, panels + (size_t)(column - from) * (size_t)s->depth);
+    int rows = g->upper ? least(g->m, to) : g->m;
     for (int first = 0; first < rows; first += MR)
-        add_tile(s, first, column, panel);
+        for (int column = from; column < to; column += NR)
+            add_tile(s, first, column, panels + (size_t)(column - from) * (size_t)s->depth);
 }
 
 void pq_gram(const struct pq_workspace *ws, const struct pq_gram *gram) {
@@ -112,7 +125,7 @@ void pq_gram(const struct pq_workspace *ws, const struct pq_gram *gram) {
                          .depth = s.depth,
                          .negative = gram->negative};
         pack(ws, &p);
-        pq_pool_run(ws->pool, (gram->n + NR - 1) / NR, gram_task, &s);
+        pq_pool_run(ws->pool, gram_tasks(gram), gram_task, &s);
     }
 }
 
@@ -141,4 +154,27 @@ void pq_fold(const struct pq_workspace *ws, const struct pq_fold *fold, int pane
     struct folding f = {ws, fold};
     pack(ws, &p);
     pq_pool_run(ws->pool, panels, fold_task, &f);
+}
+
+struct pq_fold pq_fold_columns(const float *a, int k, int from, int depth, const float *x,
+                               float *y) {
+    size_t size = (size_t)k;
+    return (struct pq_fold){.a = a + (size_t)from * size,
+                            .row = 1,
+                            .step = size,
+                            .m = k,
+                            .depth = depth,
+                            .x = x + (size_t)from * NR,
+                            .y = y,
+                            .ldx = size * NR,
+                            .ldy = size * NR};
+}
+
+void pq_panels_multiply(const struct pq_workspace *ws, const float *a, int k, const float *x,
+                        float *y, int panels) {
+    memset(y, 0, (size_t)panels * (size_t)k * NR * sizeof *y);
+    for (int from = 0; from < k; from += PQ_DEPTH) {
+        struct pq_fold fold = pq_fold_columns(a, k, from, least(PQ_DEPTH, k - from), x, y);
+        pq_fold(ws, &fold, panels);
+    }
 }

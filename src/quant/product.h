@@ -14,7 +14,7 @@ struct pq_workspace {
     struct pq_pool *pool;     /* borrowed */
     const struct pq_ops *ops; /* borrowed */
     float *tiles;             /* [k * PQ_DEPTH] the left matrix in tiles, see ops.h */
-    float *panels;            /* [threads][PQ_DEPTH * PQ_NR] */
+    float *panels;            /* some panels of the right matrix for each thread */
 };
 
 enum pq_status pq_workspace_open(struct pq_workspace *ws, struct pq_pool *pool,
@@ -49,5 +49,13 @@ struct pq_fold {
     void *arg;
 };
 void pq_fold(const struct pq_workspace *ws, const struct pq_fold *fold, int panels);
+
+/* The fold of a matrix a [k][k]: y += a^T x as far as its rows from..from + depth, x and y panels
+ * [k][PQ_NR] that lie one after the other. */
+struct pq_fold pq_fold_columns(const float *a, int k, int from, int depth, const float *x,
+                               float *y);
+/* y = a^T x, all of it. */
+void pq_panels_multiply(const struct pq_workspace *ws, const float *a, int k, const float *x,
+                        float *y, int panels);
 
 #endif

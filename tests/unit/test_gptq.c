@@ -81,6 +81,14 @@ static double total(const double *x) {
     return sum;
 }
 
+static struct pq_gptq all_steps(enum form form) {
+    struct pq_gptq g = settings(form);
+    g.factor = &factor;
+    g.sweeps = 2;
+    g.refit = true;
+    return g;
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* Rows under these settings lose what they say, and no more than `most`, which becomes that. */
@@ -298,17 +306,76 @@ static void test_textbook(void) {
     free(c);
 }
 
+/* ---- Other inputs ---------------------------------------------------------------------------- */
+
+/* The full-precision model's inputs: x and something that has to do with it. */
+static float *drifted(const float *x) {
+    float *y = malloc(sizeof *y * ROWS * K);
+    for (int t = 0; t < ROWS; t++)
+        for (int j = 0; j < K; j++)
+            y[t * K + j] = x[t * K + j] + 0.2f * x[t * K + (j * 7 + 1) % K] + 0.1f * (float)gauss();
+    return y;
+}
+
+/* sum_t (w.x~_t - w'.x_t)^2 over all rows, of sum_t (w.x~_t)^2 */
+static double output_error(const struct result *r, enum form form, const float *fp,
+                           const float *x) {
+    static double rounded[K];
+    double sum = 0, power = 0;
+    for (int row = 0; row < N; row += 8) {
+        for (int j = 0; j < K; j++)
+            rounded[j] = weight(r, form, row, j);
+        for (int t = 0; t < ROWS; t++) {
+            double want = 0, got = 0;
+            for (int j = 0; j < K; j++) {
+                want += (double)w[row * K + j] * fp[t * K + j];
+                got += rounded[j] * x[t * K + j];
+            }
+            sum += (want - got) * (want - got);
+            power += want * want;
+        }
+    }
+    return sum / power;
+}
+
+/* The cross term makes up for inputs that are not the full-precision model's; zeros change
+ * nothing; the wrong sign does harm. */
+static void test_cross(void) {
+    struct pq_err err;
+    static const float alphas[] = {0, 0.25f, 1, -1};
+    enum { ALPHAS = sizeof alphas / sizeof *alphas };
+    float *x = correlated_rows(ROWS, K, 1), *fp = drifted(x), *c = calloc(sizeof *c, K * K);
+    for (enum form form = 0; form < FORMS; form++) {
+        struct pq_gptq g = all_steps(form);
+        double error[ALPHAS];
+        CHECK_OK(round_rows(&g, form, &first, &err));
+        memset(c, 0, sizeof *c * K * K);
+        g.cross = c;
+        g.alpha = 1;
+        CHECK_OK(round_rows(&g, form, &second, &err));
+        CHECK(memcmp(&first, &second, sizeof first) == 0);
+        float *d = malloc(sizeof *d * ROWS * K);
+        for (int i = 0; i < ROWS * K; i++)
+            d[i] = fp[i] - x[i];
+        pq_hessian_add_cross(&ws, c, K, d, x, ROWS);
+        for (int i = 0; i < ALPHAS; i++) {
+            g.alpha = alphas[i];
+            CHECK_OK(round_rows(&g, form, &first, &err));
+            error[i] = output_error(&first, form, fp, x);
+        }
+        printf("# %s: output error at alpha 0 %.5f, 0.25 %.5f, 1 %.5f, -1 %.5f\n", names[form],
+               error[0], error[1], error[2], error[3]);
+        CHECK(error[2] < error[1] && error[1] < error[0] && error[0] < error[3]);
+        free(d);
+    }
+    free(c);
+    free(fp);
+    free(x);
+}
+
 /* ---- Bits ------------------------------------------------------------------------------------ */
 
 static enum form form_now;
-
-static struct pq_gptq all_steps(enum form form) {
-    struct pq_gptq g = settings(form);
-    g.factor = &factor;
-    g.sweeps = 2;
-    g.refit = true;
-    return g;
-}
 
 static bool same_codes(const struct pq_workspace *own) {
     struct pq_gptq g = all_steps(form_now);
@@ -389,6 +456,7 @@ int main(void) {
     RUN(test_held_out);
     RUN(test_diagonal);
     RUN(test_textbook);
+    RUN(test_cross);
     RUN(test_bits);
     RUN(test_dead);
     pq_factor_close(&factor);
