@@ -139,7 +139,7 @@ static enum pq_status list_jobs(struct session *s, const struct pq_engine *engin
         struct pq_answer answer = {.task = &s->tasks.task[i / group],
                                    .mode = s->modes[i % (size_t)s->n_modes],
                                    .sample = (int)(i % group / (size_t)s->n_modes)};
-        if (pq_run_has(s->run, answer.task->id, answer.mode, answer.sample))
+        if (pq_run_row(s->run, answer.task->id, answer.mode, answer.sample))
             continue;
         s->answers[s->n++] = answer;
         status = encode(s, s->n - 1, engine, err);
@@ -316,7 +316,7 @@ static enum pq_status add_reply(struct session *s, const json_t *row, size_t num
                                              path, number, id, s->options->tasks);
     struct pq_answer answer = {
         .task = task, .mode = mode ? mode : "-", .sample = text_number(row, "sample")};
-    if (pq_run_has(s->run, id, answer.mode, answer.sample))
+    if (pq_run_row(s->run, id, answer.mode, answer.sample))
         return PQ_OK;
     answer.reply = (struct pq_job){.content = strdup(content),
                                    .thinking = strdup(thinking ? thinking : ""),

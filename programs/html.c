@@ -35,8 +35,15 @@ static const char style[] =
     "gap:1rem}\n"
     ".card,.plot{background:var(--card);border:1px solid var(--line);border-radius:.6rem;"
     "padding:.9rem 1rem;margin:0}\n"
-    ".plot{overflow-x:auto}.plot svg{display:block;width:100%;min-width:26rem;height:auto}\n"
-    ".plot h3{margin:0 0 .3rem}svg text{fill:var(--ink);font:12px system-ui,'DejaVu Sans',"
+    ".plot svg{display:block;width:100%;height:auto}\n"
+    ".legend{font-size:.85rem;margin:.1rem 0 .5rem}.legend span{margin-right:.9rem;"
+    "white-space:nowrap}.legend i{display:inline-block;width:.7rem;height:.7rem;"
+    "border-radius:.15rem;margin-right:.35rem}\n"
+    ".facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr));"
+    "gap:1rem;margin:1rem 0}.facts b{display:block;font-size:1.9rem;line-height:1.2}"
+    ".facts small{color:var(--soft)}\n"
+    "@media(max-width:38rem){svg text{font-size:17px!important}}\n"
+    ".plot h3{margin:0 0 .2rem}svg text{fill:var(--ink);font:12px system-ui,'DejaVu Sans',"
     "sans-serif}\n"
     "svg .soft{fill:var(--soft)}svg .axis{stroke:var(--line);stroke-width:1}\n"
     "svg .whisker{stroke:var(--ink);stroke-width:1.5;opacity:.75}\n"
@@ -54,10 +61,10 @@ static const char style[] =
     "background:var(--bg);border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem;"
     "margin:.3rem 0;max-height:32rem;overflow-y:auto;unicode-bidi:isolate}\n"
     "pre.thinking{color:var(--soft)}\n"
-    "#flips:checked~.tasks>details:not(.flip){display:none}label{cursor:pointer}\n"
+    ".only:checked~.tasks>details:not(.flip){display:none}label{cursor:pointer}\n"
     "@media print{:root{color-scheme:light}body{background:#fff;font-size:11px}"
     "section{break-inside:auto}.plot,tr{break-inside:avoid}pre{max-height:none}"
-    ".tasks,.filter{display:none}.scroll,.plot{overflow:visible}}\n";
+    ".tasks,.filter{display:none}.scroll{overflow:visible}}\n";
 
 /* Control characters, which a page may not have, as their pictures. */
 static void put_text(FILE *out, const char *text) {

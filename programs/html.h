@@ -18,6 +18,7 @@ void pq_html(FILE *out, const char *format, ...) __attribute__((format(printf, 2
 /* The class names that the style has, beyond plain elements:
  *   <main>, <section>, <figure class="plot">, <table class="grid"> in <div class="scroll">,
  *   <p class="note">, <p class="warn">, <details>, <pre>, <span class="good|bad|mark">,
- *   <td class="n"> (a number), <div class="cards"><div class="card"> */
+ *   <td class="n"> (a number), <tr class="first"> (of a group), <div class="cards"> of figures,
+ *   <div class="facts"><div class="card"><b>the number</b> */
 
 #endif

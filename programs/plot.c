@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Of the drawing, in its own units: the page scales it. */
-enum { WIDTH = 640, HEIGHT = 300, LEFT = 62, RIGHT = 16, TOP = 34, BOTTOM = 46, COLORS = 6 };
+enum { WIDTH = 640, HEIGHT = 300, LEFT = 62, RIGHT = 16, TOP = 30, BOTTOM = 50, COLORS = 6 };
 
 struct axis {
     double low, high, step; /* of the ticks; logarithmic: low and high are powers */
@@ -85,10 +85,20 @@ static void draw_axis(FILE *out, const struct pq_chart *chart, const struct axis
 
 /* ---- The frame ------------------------------------------------------------------------------- */
 
-static void begin(FILE *out, const char *title, int height) {
-    pq_html(out, "<figure class=\"plot\"><h3>%s</h3>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" ",
-            title, WIDTH, height);
-    pq_html(out, "aria-label=\"%s\">\n", title);
+static void begin_svg(FILE *out, const char *title, int height) {
+    pq_html(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n", WIDTH, height,
+            title);
+}
+
+/* The title, and which color is which, as text that wraps. */
+static void begin(FILE *out, const struct pq_chart *chart) {
+    pq_html(out, "<figure class=\"plot\"><h3>%s</h3>\n<p class=\"legend\">", chart->title);
+    for (int s = 0; s < chart->n_series; s++)
+        pq_html(out, "<span><i style=\"background:var(--c%d)\"></i>%s</span> ", s % COLORS,
+                chart->series[s].name);
+    pq_html(out, "</p>\n");
+    begin_svg(out, chart->title, HEIGHT);
+    pq_html(out, "<text class=\"soft\" x=\"4\" y=\"14\">%s</text>\n", chart->y_label);
 }
 
 static void end(FILE *out, const char *note) {
@@ -96,20 +106,6 @@ static void end(FILE *out, const char *note) {
     if (note)
         pq_html(out, "<figcaption>%s</figcaption>\n", note);
     pq_html(out, "</figure>\n");
-}
-
-static void draw_legend(FILE *out, const struct pq_chart *chart) {
-    double x = LEFT;
-    pq_html(out, "<text class=\"soft\" x=\"4\" y=\"14\">%s</text>\n", chart->y_label);
-    x += 7.0 * (double)strlen(chart->y_label) - 30 > 0 ? 7.0 * (double)strlen(chart->y_label) - 30
-                                                       : 0;
-    for (int s = 0; s < chart->n_series; s++) {
-        pq_html(out,
-                "<rect x=\"%.0f\" y=\"5\" width=\"11\" height=\"11\" rx=\"2\" "
-                "fill=\"var(--c%d)\"/><text x=\"%.0f\" y=\"15\">%s</text>\n",
-                x, s % COLORS, x + 16, chart->series[s].name);
-        x += 34 + 7.2 * (double)strlen(chart->series[s].name);
-    }
 }
 
 /* What a pointer that rests there is told. */
@@ -150,8 +146,7 @@ void pq_plot_bars(FILE *out, const struct pq_chart *chart) {
     struct axis axis = choose_axis(chart);
     double slot = (double)(WIDTH - LEFT - RIGHT) / chart->n;
     double width = fmin(0.8 * slot / chart->n_series, 46);
-    begin(out, chart->title, HEIGHT);
-    draw_legend(out, chart);
+    begin(out, chart);
     draw_axis(out, chart, &axis);
     for (int i = 0; i < chart->n; i++) {
         double x = LEFT + slot * (i + 0.5) - width * chart->n_series / 2;
@@ -167,8 +162,7 @@ void pq_plot_bars(FILE *out, const struct pq_chart *chart) {
 void pq_plot_lines(FILE *out, const struct pq_chart *chart) {
     struct axis axis = choose_axis(chart);
     double slot = (double)(WIDTH - LEFT - RIGHT) / chart->n;
-    begin(out, chart->title, HEIGHT);
-    draw_legend(out, chart);
+    begin(out, chart);
     draw_axis(out, chart, &axis);
     for (int s = 0; s < chart->n_series; s++) {
         const double *y = chart->series[s].y;
@@ -202,7 +196,8 @@ void pq_plot_flips(FILE *out, const char *title, const char *note, const struct 
         most = rows[i].gained > most ? rows[i].gained : most;
     }
     double unit = (double)(MIDDLE - LABEL - 30) / most;
-    begin(out, title, 28 + ROW * n);
+    pq_html(out, "<figure class=\"plot\"><h3>%s</h3>\n", title);
+    begin_svg(out, title, 28 + ROW * n);
     pq_html(out,
             "<text x=\"%d\" y=\"14\" text-anchor=\"end\" fill=\"var(--bad)\">lost</text>"
             "<text x=\"%d\" y=\"14\">gained</text>\n",

@@ -12,11 +12,11 @@ static json_t *row_key(const char *task, const char *mode, int sample) {
     return json_sprintf("%s\n%s\n%d", task, mode, sample);
 }
 
-bool pq_run_has(const struct pq_run *run, const char *task, const char *mode, int sample) {
+const json_t *pq_run_row(const struct pq_run *run, const char *task, const char *mode, int sample) {
     json_t *key = row_key(task, mode, sample);
-    bool has = key && json_object_get(run->known, json_string_value(key));
+    const json_t *row = key ? json_object_get(run->known, json_string_value(key)) : NULL;
     json_decref(key);
-    return has;
+    return row;
 }
 
 /* Into rows and known; false: the row is a second one, or incomplete. */
@@ -27,8 +27,7 @@ static bool keep_row(struct pq_run *run, json_t *row) {
     json_t *key = task && mode ? row_key(task, mode, sample) : NULL;
     bool fresh = key && !json_object_get(run->known, json_string_value(key)) &&
                  json_is_boolean(json_object_get(row, "passed"));
-    bool kept = fresh &&
-                json_object_set_new(run->known, json_string_value(key), json_true()) == 0 &&
+    bool kept = fresh && json_object_set(run->known, json_string_value(key), row) == 0 &&
                 json_array_append(run->rows, row) == 0;
     json_decref(key);
     return kept;

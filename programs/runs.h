@@ -14,7 +14,7 @@
 struct pq_run {
     const char *path;                   /* borrowed; NULL: in memory only */
     json_t *settings, *rows, *sessions; /* owned: an object and two arrays */
-    json_t *known;                      /* the keys of the rows */
+    json_t *known;                      /* the rows by their keys */
     FILE *file;                         /* to append to; NULL: read only, or in memory */
     int resumed;                        /* rows that were there before */
     bool torn;                          /* a torn last line was cut off */
@@ -28,7 +28,8 @@ enum pq_status pq_run_open(struct pq_run *out, const char *path, json_t *setting
                            struct pq_err *err);
 void pq_run_close(struct pq_run *run); /* accepts one of zeros */
 
-bool pq_run_has(const struct pq_run *run, const char *task, const char *mode, int sample);
+/* The row of a reply, borrowed; NULL: the run does not have it. */
+const json_t *pq_run_row(const struct pq_run *run, const char *task, const char *mode, int sample);
 /* Append to rows, and to the file.  Takes the reference. */
 enum pq_status pq_run_add_row(struct pq_run *run, json_t *row, struct pq_err *err);
 enum pq_status pq_run_add_session(struct pq_run *run, json_t *session, struct pq_err *err);

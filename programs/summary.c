@@ -108,29 +108,17 @@ void pq_summarize(struct pq_summary *out, const struct pq_run *run, const char *
     *out = s;
 }
 
-/* The rows of the mode by task and sample. */
-static json_t *index_rows(const struct pq_run *run, const char *mode) {
-    json_t *index = json_object(), *row;
-    size_t i;
-    json_array_foreach(run->rows, i, row) {
-        if (strcmp(pq_row_text(row, "mode"), mode) != 0)
-            continue;
-        json_t *key =
-            json_sprintf("%s\n%d", pq_row_text(row, "task_id"), (int)pq_row_number(row, "sample"));
-        json_object_set(index, json_string_value(key), row);
-        json_decref(key);
-    }
-    return index;
-}
-
 void pq_compare(struct pq_comparison *out, const struct pq_run *run, const struct pq_run *baseline,
                 const char *mode) {
     struct pq_comparison c = {0};
-    json_t *ours = index_rows(run, mode), *theirs = index_rows(baseline, mode), *row;
     double thinking[2] = {0}, answer[2] = {0};
-    const char *key;
-    json_object_foreach(ours, key, row) {
-        const json_t *other = json_object_get(theirs, key);
+    size_t at;
+    json_t *row;
+    json_array_foreach(run->rows, at, row) {
+        const json_t *other = strcmp(pq_row_text(row, "mode"), mode) == 0
+                                  ? pq_run_row(baseline, pq_row_text(row, "task_id"), mode,
+                                               (int)pq_row_number(row, "sample"))
+                                  : NULL;
         if (!other)
             continue;
         bool now = pq_row_true(row, "passed"), then = pq_row_true(other, "passed");
@@ -146,8 +134,6 @@ void pq_compare(struct pq_comparison *out, const struct pq_run *run, const struc
             answer[i] += pq_row_number(rows[i], "tokens") - thought;
         }
     }
-    json_decref(ours);
-    json_decref(theirs);
     c.retention = c.both + c.lost ? (double)(c.both + c.gained) / (c.both + c.lost) : NAN;
     c.p = pq_mcnemar(c.lost, c.gained);
     c.thinking = thinking[1] > 0 ? thinking[0] / thinking[1] : NAN;

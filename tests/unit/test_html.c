@@ -85,7 +85,7 @@ static void test_lines(void) {
     logarithmic.log_y = true;
     open_text();
     pq_plot_lines(out, &logarithmic);
-    CHECK(is("M202.5 254.0L483.5 34.0", 0));
+    CHECK(is("M202.5 250.0L483.5 30.0", 0));
 }
 
 static void test_flips(void) {

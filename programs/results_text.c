@@ -1,0 +1,82 @@
+/* The report as Markdown and as JSON. */
+#include "results.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Text in a cell: a bar would end it. */
+static void put_cell(FILE *out, const char *text) {
+    for (; *text; text++)
+        fprintf(out, strchr("|<>&*_`\\", *text) ? "\\%c" : "%c", *text == '\n' ? ' ' : *text);
+}
+
+static void put_ratio(FILE *out, double ratio) {
+    if (isfinite(ratio))
+        fprintf(out, " %.2fx |", ratio);
+    else
+        fputs(" |", out);
+}
+
+static void markdown_row(FILE *out, const struct pq_results *r, const struct pq_result *result) {
+    const struct pq_summary *s = &result->summary;
+    const struct pq_comparison *c = &result->comparison;
+    double replies = s->replies;
+    fprintf(out, "| %s | ", s->mode);
+    put_cell(out, r->labels[result->run]);
+    fprintf(out, " | %.1f %% (%.1f to %.1f) |", 100 * s->pass1, 100 * s->low, 100 * s->high);
+    if (s->k > 1)
+        fprintf(out, " pass@%d %.1f %% |", s->k, 100 * s->passk);
+    else
+        fputs(" |", out);
+    if (result->compared)
+        fprintf(out, " %.1f %% | %d, %d | %.2g |", 100 * c->retention, c->lost, c->gained, c->p);
+    else
+        fputs(" | | |", out);
+    fprintf(out, " %.0f |", s->thinking);
+    put_ratio(out, result->compared ? c->thinking : NAN);
+    fprintf(out, " %.0f |", s->answer);
+    put_ratio(out, result->compared ? c->answer : NAN);
+    fprintf(out, " %.1f %% | %.1f %% | %.1f %% |\n", 100 * s->truncated / replies,
+            100 * s->loops / replies, 100 * s->thought / replies);
+}
+
+void pq_results_markdown(FILE *out, const struct pq_results *r) {
+    for (int i = 0; i < r->n_sets; i++) {
+        const struct pq_result_set *set = &r->sets[i];
+        fprintf(out, "%s## ", i ? "\n" : "");
+        put_cell(out, set->name);
+        fprintf(out, ", %d tasks\n\n", set->n_tasks);
+        fputs("| mode | run | pass@1 (95 %) | pass@k | retention | lost, gained | p | thinking | "
+              "ratio | answer | ratio | truncated | loops | thought |\n"
+              "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+              out);
+        for (int k = 0; k < set->n; k++)
+            markdown_row(out, r, &set->result[k]);
+    }
+    for (int i = 0; i < r->n_runs; i++)
+        if (pq_row_true(r->runs[i].settings, "unsafe"))
+            fprintf(out, "\n%s: judged without a sandbox; verdicts may be forged.\n", r->labels[i]);
+}
+
+json_t *pq_results_json(const struct pq_results *r) {
+    json_t *sets = json_array();
+    for (int i = 0; i < r->n_sets; i++) {
+        const struct pq_result_set *set = &r->sets[i];
+        json_t *rows = json_array(), *differ = json_array();
+        for (int k = 0; k < set->n; k++) {
+            const struct pq_result *result = &set->result[k];
+            json_t *row =
+                pq_summary_json(&result->summary, result->compared ? &result->comparison : NULL);
+            json_object_set_new(row, "run", json_string(r->runs[result->run].path));
+            json_object_set_new(row, "label", json_string(r->labels[result->run]));
+            json_object_set(row, "settings", r->runs[result->run].settings);
+            json_array_append_new(rows, row);
+        }
+        for (int t = 0; t < set->n_tasks; t++)
+            if (pq_result_differs(r, set, set->tasks[t]))
+                json_array_append_new(differ, json_string(set->tasks[t]));
+        json_array_append_new(sets, json_pack("{s:s, s:i, s:o, s:o}", "tasks", set->name, "n",
+                                              set->n_tasks, "results", rows, "differ", differ));
+    }
+    return json_pack("{s:o, s:O?}", "sets", sets, "bench", r->bench);
+}
