@@ -71,7 +71,8 @@ TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c tests/kernels/
 # Tests of src/base and src/cpu alone, for a target that the libraries are not installed for.  With
 # -O1, because GCC 12 for AArch64 dies of vectorizing one of the tests.
 CPU_OBJ := $(filter $(BUILD)/src/base/% $(BUILD)/src/cpu/%,$(LIB_OBJ))
-CPU_TESTS := $(patsubst %,$(BUILD)/cpu/tests/%,kernels/test_kernels unit/test_gemm unit/test_threads)
+CPU_TESTS := $(patsubst %,$(BUILD)/cpu/tests/%,kernels/test_kernels \
+             kernels/test_rounding unit/test_gemm unit/test_threads)
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
 FUZZ := safetensors config tokenizer
 

@@ -13,6 +13,7 @@ static const struct pq_ops ops_neon = {
     .tile_bf16 = pq_tile_bf16_neon,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
+    .rounding = &pq_rounding_c,
     .peak_i8 = pq_peak_i8_neon,
     .peak_bf16 = pq_peak_bf16_neon,
 };
@@ -25,6 +26,7 @@ static const struct pq_ops ops_dotprod = {
     .tile_bf16 = pq_tile_bf16_neon,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
+    .rounding = &pq_rounding_c,
     .peak_i8 = pq_peak_i8_dotprod,
     .peak_bf16 = pq_peak_bf16_neon,
 };
@@ -37,6 +39,7 @@ static const struct pq_ops ops_i8mm = {
     .tile_bf16 = pq_tile_bf16_i8mm,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
+    .rounding = &pq_rounding_c,
     .peak_i8 = pq_peak_i8_i8mm,
     .peak_bf16 = pq_peak_bf16_i8mm,
 };

@@ -1,5 +1,5 @@
 /* Processors without BF16 products: a unit's two values are widened to FP32. */
-#include "cpu/arm/lanes.h"
+#include "cpu/arm/fp.h"
 #include "cpu/kernels.h"
 
 INLINE float32x4_t low(uint32x4_t pair) {
@@ -31,7 +31,9 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
     pq_store_sums(acc, sum, rows, vecs);
 }
 
-void pq_tile_bf16_neon(float *acc, int rows, const void *x, const void *w, int units) {
+void pq_tile_bf16_neon(float *acc, int rows, const void *x, const void *w, int units,
+                       const void *ahead) {
+    (void)ahead;
     TILE_FP(tile, acc, rows, x, w, units)
 }
 

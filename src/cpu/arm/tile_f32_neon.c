@@ -1,5 +1,5 @@
 /* The reference precision: products are rounded before they are added, as everywhere. */
-#include "cpu/arm/lanes.h"
+#include "cpu/arm/fp.h"
 #include "cpu/kernels.h"
 
 INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, const uint8_t *w,
@@ -21,6 +21,8 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
     pq_store_sums(acc, sum, rows, vecs);
 }
 
-void pq_tile_f32_neon(float *acc, int rows, const void *x, const void *w, int units) {
+void pq_tile_f32_neon(float *acc, int rows, const void *x, const void *w, int units,
+                      const void *ahead) {
+    (void)ahead;
     TILE_FP(tile, acc, rows, x, w, units)
 }

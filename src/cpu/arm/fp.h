@@ -1,6 +1,6 @@
-/* lanes.h - what the FP tiles of NEON share: groups of up to four rows. */
-#ifndef PQ_CPU_ARM_LANES_H
-#define PQ_CPU_ARM_LANES_H
+/* fp.h - what the FP tiles of NEON share: groups of up to four rows. */
+#ifndef PQ_CPU_ARM_FP_H
+#define PQ_CPU_ARM_FP_H
 
 #include "cpu/arm/units.h"
 
