@@ -37,7 +37,7 @@ LIB_C += $(if $(ARCH_DIR),$(wildcard src/cpu/$(ARCH_DIR)/*.c))
 LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 
 # An ISA file is compiled for what its suffix names; those of LANES, plain C, once for each ISA.
-LANES := elementwise rounding
+LANES := elementwise rounding attend
 AVX2 := -mavx2 -mfma -mf16c
 AVXVNNI := $(AVX2) -mavxvnni
 AVX512VNNI := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512

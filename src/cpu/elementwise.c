@@ -90,6 +90,8 @@ static void to_bf16(uint16_t *y, const float *x, int n) {
         u16x16 h = bf16_16(load(x + i));
         memcpy(y + i, &h, sizeof h);
     }
+    if (i == n)
+        return;
     u16x16 h = bf16_16(load_part(x + i, n - i));
     memcpy(y + i, &h, (size_t)(n - i) * sizeof *y);
 }
@@ -119,36 +121,6 @@ static void rope(float *x, const float *cos, const float *sin, int half) {
         x[i] = a * cos[i] - b * sin[i];
         x[i + half] = b * cos[i] + a * sin[i];
     }
-}
-
-static float softmax(float *s, int n, int valid, float scale, float *max, float *sum) {
-    if (valid <= 0) {
-        memset(s, 0, (size_t)n * sizeof *s);
-        return 1.0f;
-    }
-    for (int i = valid; i < n; i++)
-        s[i] = -INFINITY;
-    f32x16 most = splat(*max);
-    for (int i = 0; i < n; i += LANES) {
-        store(s + i, load(s + i) * scale);
-        most = max16(load(s + i), most);
-    }
-    float top = max_lanes(most);
-    f32x16 total = {0};
-    for (int i = 0; i < n; i += LANES) {
-        f32x16 p = exp16(load(s + i) - top);
-        store(s + i, p);
-        total += p;
-    }
-    float alpha = sum_lanes(exp16(splat(*max - top))) / LANES;
-    *sum = *sum * alpha + sum_lanes(total);
-    *max = top;
-    return alpha;
-}
-
-static void scale(float *y, float a, int n) {
-    for (int i = 0; i < n; i++)
-        y[i] *= a;
 }
 
 /* Rows times a Hadamard matrix: activations as they pass, weights once. */
@@ -208,8 +180,6 @@ const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
     .from_bf16 = from_bf16,
     .silu_mul = silu_mul,
     .rope = rope,
-    .softmax = softmax,
-    .scale = scale,
     .hadamard = hadamard,
     .hadamard64 = hadamard64,
     .finish_int = finish_int,

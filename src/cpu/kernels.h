@@ -17,6 +17,7 @@ pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
 
 extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512vnni;
 extern const struct pq_rounding pq_rounding_c, pq_rounding_avx2, pq_rounding_avx512vnni;
+extern const struct pq_attend pq_attend_c, pq_attend_avx2, pq_attend_avx512vnni;
 
 double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avxvnni(int rounds),
     pq_peak_i8_avx512vnni(int rounds);

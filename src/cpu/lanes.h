@@ -21,6 +21,7 @@ typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef uint16_t u16x32 __attribute__((vector_size(64)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 #define INLINE static inline __attribute__((always_inline))
 
@@ -49,8 +50,13 @@ INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
     return (f32x16)(((i32x16)yes & mask) | ((i32x16)no & ~mask));
 }
 
+/* a > b ? a : b.  Lane by lane, of which compilers make one instruction where a select would take
+ * three, one waiting for the other. */
 INLINE f32x16 max16(f32x16 a, f32x16 b) {
-    return select(a > b, a, b);
+    f32x16 most;
+    for (int i = 0; i < LANES; i++)
+        most[i] = a[i] > b[i] ? a[i] : b[i];
+    return most;
 }
 
 INLINE f32x16 abs16(f32x16 a) {

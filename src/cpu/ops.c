@@ -23,6 +23,7 @@ static const struct pq_ops ops_c = {
     .tile_f32 = pq_tile_f32_c,
     .e = &pq_elementwise_c,
     .rounding = &pq_rounding_c,
+    .attend = &pq_attend_c,
     .peak_i8 = pq_peak_i8_c,
     .peak_bf16 = pq_peak_bf16_c,
 };

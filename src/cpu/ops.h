@@ -77,13 +77,6 @@ struct pq_elementwise {
     /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
      * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */
     void (*rope)(float *x, const float *cos, const float *sin, int half);
-    /* One row of the online softmax (Milakov & Gimelshein, arXiv:1805.02867 algorithm 3) over
-     * n more scores, n a multiple of 16, of which the first `valid` count:
-     *   s[i] = exp(scale * s[i] - max'), 0 from `valid` on;  sum = sum * alpha + sum_i s[i]
-     * with max' = max(max, scale * max_i s[i]); returns alpha = exp(max - max'). */
-    float (*softmax)(float *s, int n, int valid, float scale, float *max, float *sum);
-    /* y[i] *= a. */
-    void (*scale)(float *y, float a, int n);
     /* x [h->n] times H, or times its transpose: orthonormal, in place. */
     void (*hadamard)(float *x, const struct pq_hadamard *h, bool transposed);
     void (*hadamard64)(double *x, const struct pq_hadamard *h, bool transposed);
@@ -118,6 +111,34 @@ struct pq_rounding {
     void (*settle)(int n, int m, const float *h, size_t ldh, const float *d, float *r);
 };
 
+/* What attention does between its products (attend.c), equal bit for bit on every ISA, too.
+ *   sums  acc [panels][rows][PQ_NR], tiles of sums one after the other */
+struct pq_attend {
+    /* One row of the online softmax (Milakov & Gimelshein, arXiv:1805.02867 algorithm 3) over n
+     * more scores, n a multiple of PQ_NR, of which the first `valid` count; s [n / PQ_NR][PQ_NR],
+     * `stride` apart:
+     *   p[i] = 2^(scale * s[i] - max'), 0 from valid on;  max' = max(max, scale * max_i s[i])
+     *   row[i] = p[i] * weights[i], rounded to BF16 or as it is; weights NULL: 1
+     *   sum[i % 16] = sum[i % 16] * alpha + p[i]
+     * returns alpha = 2^(max - max').  A p below 2^-126 is 0. */
+    float (*softmax_bf16)(void *row, const float *s, size_t stride, const float *weights, int n,
+                          int valid, float scale, float *max, float *sum);
+    float (*softmax_f32)(void *row, const float *s, size_t stride, const float *weights, int n,
+                         int valid, float scale, float *max, float *sum);
+    /* The tile of rows [rows] of n units, `stride` units apart: tile[i][r] = units[r][i].  What
+     * follows the tile, up to 16 units, may be overwritten. */
+    void (*interleave)(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n);
+    /* The panel of codes [positions][PQ_NR] as BF16 or FP32 values, exactly; positions are inputs,
+     * an even number of them. */
+    void (*widen_bf16)(void *panel, const int8_t *codes, int positions);
+    void (*widen_f32)(void *panel, const int8_t *codes, int positions);
+    /* acc[p][r][c] *= a[r] */
+    void (*rescale)(float *acc, const float *a, int rows, int panels);
+    /* acc[p][r][c] = acc[p][r][c] * a[r] + more[p][r][c] * b[r] */
+    void (*merge)(float *acc, const float *a, const float *more, const float *b, int rows,
+                  int panels);
+};
+
 struct pq_ops {
     enum pq_isa isa;
     pq_tile_i8_fn *tile_i8;
@@ -126,6 +147,7 @@ struct pq_ops {
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
     const struct pq_rounding *rounding;
+    const struct pq_attend *attend;
     /* Multiply-adds from registers for `rounds` rounds; returns the operations done, two each. */
     double (*peak_i8)(int rounds);
     double (*peak_bf16)(int rounds);

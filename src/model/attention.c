@@ -1,215 +1,449 @@
 #include "model/attention.h"
 
-#include <assert.h>
 #include <math.h>
 #include <string.h>
 
-enum { SCORES = PQ_MR * PQ_KV_BLOCK };
-
-/* What one task works with: a tile of rows, each one query head of one token. */
-struct work {
-    float *row;    /* [head_dim] */
-    void *units;   /* [PQ_KV_BLOCK or head_dim] of a row, narrowed */
-    void *q;       /* tile of queries */
-    void *p;       /* tile of probabilities */
-    float *scores; /* [PQ_MR][PQ_KV_BLOCK] */
-    float *out;    /* [head_dim / PQ_NR] tiles of sums */
+enum {
+    TILES = 4,       /* of a task at most: they share what it reads of the cache */
+    SPAN_BLOCKS = 2, /* of a span */
+    SPAN = SPAN_BLOCKS * PQ_KV_BLOCK,
+    APPEND = 2 * PQ_NR, /* positions that one task appends */
 };
 
-static size_t place(struct work *w, unsigned char *at, int head_dim) {
-    size_t d = (size_t)head_dim, longest = d > PQ_KV_BLOCK ? d : PQ_KV_BLOCK;
-    size_t sizes[] = {d, longest, PQ_MR * d, SCORES, SCORES, PQ_MR * d}, at_byte[6], bytes = 0;
-    for (int i = 0; i < 6; i++) {
-        at_byte[i] = bytes;
-        bytes += (sizes[i] * sizeof(float) + 63) / 64 * 64;
+/* ---- Scratch --------------------------------------------------------------------------------- */
+
+/* What the rows of a tile have summed over some positions. */
+struct sums {
+    float *out;   /* [head_dim / PQ_NR][rows][PQ_NR], sum of p v */
+    float *lanes; /* [rows][16], sum of p in 16 parts */
+    float *max;   /* [rows], which p is relative to */
+};
+
+static size_t sums_floats(int rows, int head_dim) {
+    return (size_t)rows * (size_t)(head_dim + 16 + 1);
+}
+
+static struct sums sums_at(float *at, int rows, int head_dim) {
+    float *lanes = at + (size_t)rows * (size_t)head_dim;
+    return (struct sums){at, lanes, lanes + (size_t)rows * 16};
+}
+
+/* A tile: up to PQ_MR pairs of a token and one of the query heads that share a KV head. */
+struct tile {
+    const struct pq_chunk *chunk;
+    int kv_head;
+    int first, rows;      /* of the chunk's n * group pairs, token by token */
+    int end;              /* positions that the last row sees */
+    void *q;              /* tile of queries */
+    int32_t start[PQ_MR]; /* I8: of the integer sums */
+    float scale[PQ_MR];   /* I8: of a query's codes */
+    float *scores;        /* [PQ_KV_BLOCK / PQ_NR][rows][PQ_NR] */
+    void *p;              /* tile of probabilities */
+    float *total, *part;  /* sums of all spans so far, and of the present one */
+};
+
+/* What one thread works with. */
+struct work {
+    struct tile tiles[TILES];
+    void *rows;   /* [PQ_MR] of q or p, narrowed, on their way into a tile */
+    void *wide;   /* I8: a panel of values */
+    float *query; /* [head_dim] */
+    void *temp;   /* of its quantization */
+};
+
+/* The next `bytes` at base, where there is memory. */
+static void *cut(unsigned char *base, size_t *used, size_t bytes) {
+    void *piece = base ? base + *used : NULL;
+    *used += (bytes + 63) / 64 * 64;
+    return piece;
+}
+
+/* Places the scratch of a thread; returns its size. */
+static size_t place(struct work *w, unsigned char *base, int head_dim) {
+    size_t d = (size_t)head_dim, longest = d > PQ_KV_BLOCK ? d : PQ_KV_BLOCK, used = 0;
+    size_t unit = 4, excess = 16 * unit; /* see pq_attend.interleave */
+    size_t sums = sums_floats(PQ_MR, head_dim) * sizeof(float);
+    for (int t = 0; t < TILES; t++) {
+        struct tile *tile = &w->tiles[t];
+        tile->q = cut(base, &used, PQ_MR * d * unit + excess);
+        tile->scores = cut(base, &used, PQ_MR * PQ_KV_BLOCK * sizeof(float));
+        tile->p = cut(base, &used, PQ_MR * PQ_KV_BLOCK * unit + excess);
+        tile->total = cut(base, &used, sums);
+        tile->part = cut(base, &used, sums);
     }
-    if (w)
-        *w = (struct work){.row = (float *)(at + at_byte[0]),
-                           .units = at + at_byte[1],
-                           .q = at + at_byte[2],
-                           .p = at + at_byte[3],
-                           .scores = (float *)(at + at_byte[4]),
-                           .out = (float *)(at + at_byte[5])};
-    return bytes;
+    w->rows = cut(base, &used, PQ_MR * longest * unit);
+    w->wide = cut(base, &used, (size_t)PQ_KV_BLOCK * PQ_NR * sizeof(float));
+    w->query = cut(base, &used, d * sizeof(float));
+    w->temp = cut(base, &used, 2 * d);
+    return used;
 }
 
 size_t pq_attention_scratch(int head_dim) {
-    return place(NULL, NULL, head_dim);
+    struct work w;
+    return place(&w, NULL, head_dim);
+}
+
+static int spans_of(int positions) {
+    return (positions + SPAN - 1) / SPAN;
+}
+
+size_t pq_attention_partial(int tokens, int heads, int head_dim, int positions) {
+    return (size_t)spans_of(positions) * sums_floats(tokens * heads, head_dim) * sizeof(float);
+}
+
+/* One head of one token, in place or not: its norm, if gamma is one, and its rotation. */
+static void turn(const struct pq_attention *a, float *y, const float *x, const float *gamma,
+                 int position) {
+    int d = a->kv->head_dim;
+    const float *cos = a->angles + (size_t)position * (size_t)d;
+    if (gamma)
+        a->ops->e->rmsnorm(y, x, gamma, d, a->norm_eps);
+    else
+        memcpy(y, x, (size_t)d * sizeof *x);
+    a->ops->e->rope(y, cos, cos + d / 2, d / 2);
 }
 
 /* ---- Append ---------------------------------------------------------------------------------- */
 
-/* One head of one token in place: its norm, if gamma is one, and its rotation. */
-static void turn(const struct pq_attention *a, float *x, const float *gamma, const float *cos,
-                 const float *sin) {
-    int d = a->kv->head_dim;
-    if (gamma)
-        a->ops->e->rmsnorm(x, x, gamma, d, a->norm_eps);
-    a->ops->e->rope(x, cos, sin, d / 2);
+/* The chunk that a task belongs to; *local: its number among the chunk's tasks. */
+static const struct pq_chunk *chunk_of(const struct pq_attention *a, int task, int *local) {
+    int c = 0;
+    while (a->first_task[c + 1] <= task)
+        c++;
+    *local = task - a->first_task[c];
+    return &a->chunks[c];
 }
 
-/* All tokens of one chunk for one KV head and the query heads that share it. */
+/* Tasks cut a chunk at fixed positions, so that no two write to one unit of the cache. */
 static void append_task(void *arg, int task, int thread) {
     const struct pq_attention *a = arg;
-    const struct pq_kv *kv = a->kv;
-    const struct pq_chunk *chunk = &a->chunks[task / kv->heads];
-    int head = task % kv->heads, group = a->heads / kv->heads, d = kv->head_dim;
-    for (int t = 0; t < chunk->n; t++) {
-        size_t row = (size_t)(chunk->row + t);
-        const float *cos = a->cos + row * (size_t)(d / 2), *sin = a->sin + row * (size_t)(d / 2);
-        float *q = a->q + (row * (size_t)a->heads + (size_t)(head * group)) * (size_t)d;
-        size_t at = (row * (size_t)kv->heads + (size_t)head) * (size_t)d;
-        for (int h = 0; h < group; h++)
-            turn(a, q + h * d, a->q_norm, cos, sin);
-        turn(a, a->k + at, a->k_norm, cos, sin);
-        pq_kv_put(kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, a->k + at,
-                  a->v + at, a->scratch[thread]);
+    int local;
+    const struct pq_chunk *chunk = chunk_of(a, task, &local);
+    int slice = local / a->kv->heads + chunk->position / APPEND, head = local % a->kv->heads;
+    int from = slice * APPEND - chunk->position, to = from + APPEND;
+    int d = a->kv->head_dim;
+    float *key = (float *)a->scratch[thread];
+    for (int t = from > 0 ? from : 0; t < to && t < chunk->n; t++) {
+        size_t row = (size_t)(chunk->row + t) * (size_t)a->kv->heads + (size_t)head;
+        turn(a, key, a->k + row * (size_t)d, a->k_norm, chunk->position + t);
+        pq_kv_put(a->kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, key,
+                  a->v + row * (size_t)d, key + d);
     }
 }
 
 void pq_attention_append(struct pq_pool *pool, const struct pq_attention *a) {
-    pq_pool_run(pool, a->n * a->kv->heads, append_task, (void *)a);
-}
-
-/* ---- Run ------------------------------------------------------------------------------------- */
-
-/* How the query heads of a KV head, and the tokens of a chunk, are cut into tiles. */
-struct tiling {
-    int heads;  /* query heads of a tile */
-    int parts;  /* tiles that the query heads of a KV head take */
-    int tokens; /* tokens of a tile */
-};
-
-static struct tiling tiling_of(const struct pq_attention *a) {
-    int group = a->heads / a->kv->heads;
-    struct tiling t = {.parts = (group + PQ_MR - 1) / PQ_MR};
-    t.heads = (group + t.parts - 1) / t.parts;
-    t.tokens = PQ_MR / t.heads;
-    return t;
-}
-
-static int tasks_of(const struct pq_attention *a, const struct pq_chunk *chunk) {
-    struct tiling t = tiling_of(a);
-    return a->kv->heads * t.parts * ((chunk->n + t.tokens - 1) / t.tokens);
-}
-
-/* One tile: rows = tokens * heads, token by token. */
-struct tile {
-    const struct pq_chunk *chunk;
-    int kv_head, first_head, heads, first_token, tokens;
-};
-
-static struct tile tile_of(const struct pq_attention *a, int task) {
-    int c = 0;
-    while (a->first_task[c + 1] <= task)
-        c++;
-    struct tiling t = tiling_of(a);
-    const struct pq_chunk *chunk = &a->chunks[c];
-    int group = a->heads / a->kv->heads, streams = a->kv->heads * t.parts;
-    /* The last tokens have the longest past: they go first, so that no thread ends alone. */
-    int local = a->first_task[c + 1] - 1 - task;
-    int stream = local % streams, part = stream % t.parts;
-    struct tile tile = {
-        .chunk = chunk, .kv_head = stream / t.parts, .first_token = local / streams * t.tokens};
-    tile.first_head = tile.kv_head * group + part * t.heads;
-    tile.heads = group - part * t.heads < t.heads ? group - part * t.heads : t.heads;
-    tile.tokens = chunk->n - tile.first_token < t.tokens ? chunk->n - tile.first_token : t.tokens;
-    return tile;
-}
-
-/* Row r of a tile of `rows` from x [n], narrowed to the cache's kind. */
-static void set_row(const struct pq_attention *a, void *tile, int rows, int r, const float *x,
-                    int n, void *units) {
-    const uint32_t *from = (const uint32_t *)x;
-    if (a->kv->kind == PQ_KIND_BF16) {
-        a->ops->e->to_bf16(units, x, n);
-        from = units;
+    a->first_task[0] = 0;
+    for (int c = 0; c < a->n; c++) {
+        const struct pq_chunk *chunk = &a->chunks[c];
+        int slices = (chunk->position + chunk->n - 1) / APPEND - chunk->position / APPEND + 1;
+        a->first_task[c + 1] = a->first_task[c] + slices * a->kv->heads;
     }
-    uint32_t *to = (uint32_t *)tile + r;
-    int count = n / pq_unit_values(a->kv->kind);
-    for (int i = 0; i < count; i++)
-        to[i * rows] = from[i];
+    pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
 }
 
-static const float *query_row(const struct pq_attention *a, const struct tile *t, int r) {
-    size_t token = (size_t)(t->chunk->row + t->first_token + r / t->heads);
-    size_t head = (size_t)(t->first_head + r % t->heads);
-    return a->q + (token * (size_t)a->heads + head) * (size_t)a->kv->head_dim;
+/* ---- One tile -------------------------------------------------------------------------------- */
+
+static int group_of(const struct pq_attention *a) {
+    return a->heads / a->kv->heads;
 }
 
-/* scores [rows][PQ_KV_BLOCK] of the block's first `panels` key panels. */
-static void score(const struct pq_attention *a, const struct work *w, int rows, int panels,
-                  const unsigned char *keys, pq_tile_fp_fn *multiply) {
+/* Offset in q, and in out, of a tile's row. */
+static size_t row_at(const struct pq_attention *a, const struct tile *t, int r) {
+    int group = group_of(a), pair = t->first + r;
+    size_t token = (size_t)(t->chunk->row + pair / group);
+    size_t head = (size_t)(t->kv_head * group + pair % group);
+    return (token * (size_t)a->heads + head) * (size_t)a->kv->head_dim;
+}
+
+/* Positions that row r sees. */
+static int seen_by(const struct pq_attention *a, const struct tile *t, int r) {
+    return t->chunk->position + (t->first + r) / group_of(a) + 1;
+}
+
+/* Tile `index` of a KV head of a chunk. */
+static void choose(const struct pq_attention *a, struct tile *t, const struct pq_chunk *chunk,
+                   int kv_head, int index) {
+    int left = chunk->n * group_of(a) - index * PQ_MR;
+    t->chunk = chunk;
+    t->kv_head = kv_head;
+    t->first = index * PQ_MR;
+    t->rows = left < PQ_MR ? left : PQ_MR;
+    t->end = seen_by(a, t, t->rows - 1);
+}
+
+/* The tile's queries, rotated and narrowed to the cache's kind. */
+static void take_queries(const struct pq_attention *a, const struct work *w, struct tile *t) {
+    int d = a->kv->head_dim, units = d / pq_unit_values(a->kv->kind);
+    for (int r = 0; r < t->rows; r++) {
+        float *q = w->query;
+        void *row = (uint32_t *)w->rows + (size_t)r * (size_t)units;
+        int32_t *sums = w->temp, total = 0;
+        turn(a, q, a->q + row_at(a, t, r), a->q_norm, seen_by(a, t, r) - 1);
+        switch (a->kv->kind) {
+        case PQ_KIND_BF16:
+            a->ops->e->to_bf16(row, q, d);
+            break;
+        case PQ_KIND_I8:
+            t->scale[r] = a->ops->e->quantize(row, sums, q, d);
+            for (int b = 0; b < d / PQ_BLOCK; b++)
+                total += sums[b];
+            t->start[r] = -128 * total;
+            break;
+        default:
+            memcpy(row, q, (size_t)d * sizeof *q);
+        }
+    }
+    a->ops->attend->interleave(t->q, w->rows, (size_t)units, t->rows, units);
+}
+
+static void clear(const struct pq_attention *a, const struct tile *t, float *at) {
+    struct sums s = sums_at(at, t->rows, a->kv->head_dim);
+    memset(at, 0, sums_floats(t->rows, a->kv->head_dim) * sizeof *at);
+    for (int r = 0; r < t->rows; r++)
+        s.max[r] = -INFINITY;
+}
+
+/* Scores of one panel of keys; `ahead`: see cpu/ops.h. */
+static void score(const struct pq_attention *a, const struct tile *t,
+                  const struct pq_kv_block *block, int panel, const void *ahead) {
+    static const float no_bias[PQ_NR];
     int units = a->kv->head_dim / pq_unit_values(a->kv->kind);
-    for (int p = 0; p < panels; p++) {
-        float acc[PQ_MR * PQ_NR] = {0};
-        multiply(acc, rows, w->q, keys + (size_t)p * (size_t)units * PQ_NR * 4, units, w->q);
-        for (int r = 0; r < rows; r++)
-            memcpy(w->scores + r * PQ_KV_BLOCK + p * PQ_NR, acc + r * PQ_NR, PQ_NR * sizeof(float));
+    const unsigned char *keys = block->keys + (size_t)panel * (size_t)units * PQ_NR * 4;
+    float *scores = t->scores + panel * t->rows * PQ_NR;
+    if (a->kv->kind == PQ_KIND_I8) {
+        _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
+        a->ops->tile_i8(acc, t->rows, t->start, t->q, keys, units, ahead);
+        a->ops->e->finish_int(scores, PQ_NR, acc, t->rows, t->scale,
+                              block->key_scales + panel * PQ_NR, no_bias, PQ_NR, false);
+        return;
+    }
+    memset(scores, 0, (size_t)(t->rows * PQ_NR) * sizeof *scores);
+    pq_tile_fp_fn *multiply = a->kv->kind == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
+    multiply(scores, t->rows, t->q, keys, units, ahead);
+}
+
+/* Scores of the block's first `positions` to a tile of probabilities; what the rows have summed is
+ * made relative to their new maxima. */
+static void weigh(const struct pq_attention *a, const struct work *w, const struct tile *t,
+                  const struct pq_kv_block *block, int first, int positions, float *sums) {
+    const struct pq_attend *attend = a->ops->attend;
+    int d = a->kv->head_dim, n = pq_round_up(positions, PQ_NR), units = n / pq_unit_values(a->fp);
+    struct sums s = sums_at(sums, t->rows, d);
+    const float *weights = a->kv->kind == PQ_KIND_I8 ? block->value_scales : NULL;
+    float alpha[PQ_MR], scale = 1.44269504f / sqrtf((float)d); /* log2(e): powers of 2 */
+    bool risen = false;
+    for (int r = 0; r < t->rows; r++) {
+        int seen = seen_by(a, t, r) - first;
+        alpha[r] = (a->fp == PQ_KIND_BF16 ? attend->softmax_bf16 : attend->softmax_f32)(
+            (uint32_t *)w->rows + (size_t)r * (size_t)units, t->scores + r * PQ_NR,
+            (size_t)(t->rows * PQ_NR), weights, n, seen < positions ? seen : positions, scale,
+            &s.max[r], s.lanes + 16 * r);
+        risen |= alpha[r] != 1.0f;
+    }
+    attend->interleave(t->p, w->rows, (size_t)units, t->rows, units);
+    if (risen)
+        attend->rescale(s.out, alpha, t->rows, d / PQ_NR);
+}
+
+/* ---- Some tiles ------------------------------------------------------------------------------ */
+
+/* How many of the block's positions a tile sees. */
+static int seen_of(const struct tile *t, int block) {
+    int n = t->end - block * PQ_KV_BLOCK;
+    return n < 0 ? 0 : n < PQ_KV_BLOCK ? n : PQ_KV_BLOCK;
+}
+
+/* One panel of values in the kind that it is multiplied in. */
+static const void *values_of(const struct pq_attention *a, const struct work *w,
+                             const struct pq_kv_block *block, int panel, int positions) {
+    if (a->kv->kind != PQ_KIND_I8)
+        return block->values +
+               (size_t)panel * PQ_KV_BLOCK * PQ_NR * 4 / (size_t)pq_unit_values(a->fp);
+    const struct pq_attend *attend = a->ops->attend;
+    (a->fp == PQ_KIND_BF16 ? attend->widen_bf16 : attend->widen_f32)(
+        w->wide, (const int8_t *)block->values + (size_t)panel * PQ_KV_BLOCK * PQ_NR,
+        pq_round_up(positions, 2));
+    return w->wide;
+}
+
+/* What tile t of n fetches while it meets a panel of `units`: the next panel, a half at a time. */
+static const void *ahead_of(const unsigned char *panel, int units, int t, int n) {
+    int half = t - (n - 2);
+    return half < 0 ? panel : panel + (size_t)units * (PQ_NR * 4 + (size_t)half * PQ_AHEAD);
+}
+
+/* The first n tiles, which follow each other, meet one block: panel by panel, so that a panel comes
+ * from memory once. */
+static void meet(const struct pq_attention *a, const struct work *w, int n, int index,
+                 float *const *sums) {
+    const struct tile *tiles = w->tiles, *last = &tiles[n - 1];
+    struct pq_kv_block block =
+        pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
+    int most = seen_of(last, index), v = pq_unit_values(a->fp);
+    int units = a->kv->head_dim / pq_unit_values(a->kv->kind);
+    pq_tile_fp_fn *multiply = a->fp == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
+    for (int p = 0; p * PQ_NR < most; p++)
+        for (int t = 0; t < n; t++)
+            if (p * PQ_NR < seen_of(&tiles[t], index))
+                score(a, &tiles[t], &block, p,
+                      ahead_of(block.keys + (size_t)(p * units) * PQ_NR * 4, units, t, n));
+    for (int t = 0; t < n; t++)
+        if (seen_of(&tiles[t], index) > 0)
+            weigh(a, w, &tiles[t], &block, index * PQ_KV_BLOCK, seen_of(&tiles[t], index), sums[t]);
+    for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
+        const void *values = values_of(a, w, &block, p, most);
+        for (int t = 0; t < n; t++) {
+            int seen = (seen_of(&tiles[t], index) + v - 1) / v;
+            multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values, seen,
+                     ahead_of(values, PQ_KV_BLOCK / v, t, n));
+        }
     }
 }
 
-/* out = alpha out + probabilities * values over the block's first `positions`. */
-static void gather(const struct pq_attention *a, const struct work *w, int rows, int positions,
-                   const float *alpha, const unsigned char *values, pq_tile_fp_fn *multiply) {
-    int v = pq_unit_values(a->kv->kind), panels = a->kv->head_dim / PQ_NR;
-    for (int p = 0; p < panels; p++) {
-        float *out = w->out + p * rows * PQ_NR;
-        for (int r = 0; r < rows; r++)
-            if (alpha[r] != 1.0f)
-                a->ops->e->scale(out + r * PQ_NR, alpha[r], PQ_NR);
-        multiply(out, rows, w->p, values + (size_t)p * PQ_KV_BLOCK * PQ_NR * 4 / (size_t)v,
-                 (positions + v - 1) / v, w->p);
-    }
+/* sums[t] = what tile t sums over one span. */
+static void meet_span(const struct pq_attention *a, const struct work *w, int n, int span,
+                      float *const *sums) {
+    for (int t = 0; t < n; t++)
+        clear(a, &w->tiles[t], sums[t]);
+    for (int b = span * SPAN_BLOCKS; b < (span + 1) * SPAN_BLOCKS; b++)
+        if (seen_of(&w->tiles[n - 1], b) > 0)
+            meet(a, w, n, b, sums);
 }
 
-static void finish(const struct pq_attention *a, const struct work *w, const struct tile *t,
-                   int rows, const float *sum) {
+/* total = total and part, relative to the greater of their maxima. */
+static void merge(const struct pq_attention *a, const struct tile *tile, float *total_at,
+                  float *part_at) {
     int d = a->kv->head_dim;
-    for (int r = 0; r < rows; r++) {
-        float *out = a->out + (query_row(a, t, r) - a->q);
-        for (int p = 0; p < d / PQ_NR; p++)
-            for (int c = 0; c < PQ_NR; c++)
-                out[p * PQ_NR + c] = w->out[(p * rows + r) * PQ_NR + c] / sum[r];
+    struct sums total = sums_at(total_at, tile->rows, d), part = sums_at(part_at, tile->rows, d);
+    float x[PQ_MR], y[PQ_MR];
+    for (int r = 0; r < tile->rows; r++) {
+        float max = part.max[r] > total.max[r] ? part.max[r] : total.max[r];
+        x[r] = exp2f(total.max[r] - max);
+        y[r] = exp2f(part.max[r] - max);
+        total.max[r] = max;
+        for (int i = 0; i < 16; i++)
+            total.lanes[16 * r + i] =
+                total.lanes[16 * r + i] * x[r] + part.lanes[16 * r + i] * y[r];
     }
+    a->ops->attend->merge(total.out, x, part.out, y, tile->rows, d / PQ_NR);
+}
+
+/* The tile's rows of a->out from all their sums. */
+static void finish(const struct pq_attention *a, const struct tile *tile, float *total) {
+    int d = a->kv->head_dim;
+    struct sums s = sums_at(total, tile->rows, d);
+    float inverse[PQ_MR];
+    for (int r = 0; r < tile->rows; r++) {
+        float sum = 0;
+        for (int i = 0; i < 16; i++)
+            sum += s.lanes[16 * r + i];
+        inverse[r] = 1.0f / sum;
+    }
+    a->ops->attend->rescale(s.out, inverse, tile->rows, d / PQ_NR);
+    for (int r = 0; r < tile->rows; r++)
+        for (int p = 0; p < d / PQ_NR; p++)
+            memcpy(a->out + row_at(a, tile, r) + p * PQ_NR, s.out + (p * tile->rows + r) * PQ_NR,
+                   PQ_NR * sizeof(float));
+}
+
+/* ---- All of them ----------------------------------------------------------------------------- */
+
+/* One parallel section. */
+struct section {
+    const struct pq_attention *a;
+    int grain;  /* tiles of a task */
+    int tokens; /* of the batch */
+    bool split; /* a task is one span of one tile */
+};
+
+static int tiles_of(const struct pq_attention *a, const struct pq_chunk *chunk) {
+    return (chunk->n * group_of(a) + PQ_MR - 1) / PQ_MR;
+}
+
+static int tasks_of(const struct section *s, const struct pq_chunk *chunk) {
+    int tasks = s->a->kv->heads * ((tiles_of(s->a, chunk) + s->grain - 1) / s->grain);
+    return s->split ? tasks * spans_of(chunk->position + chunk->n) : tasks;
+}
+
+/* Where the sums of a tile over a span are kept until they are merged. */
+static float *partial_at(const struct section *s, const struct tile *t, int span) {
+    const struct pq_attention *a = s->a;
+    int group = group_of(a), row = t->chunk->row * a->heads + t->kv_head * t->chunk->n * group;
+    return a->partial + sums_floats(span * s->tokens * a->heads + row + t->first, a->kv->head_dim);
+}
+
+/* Tiles all of whose spans are met here, one after the other. */
+static void whole_task(const struct section *s, struct work *w, int n) {
+    float *totals[TILES], *parts[TILES];
+    for (int t = 0; t < n; t++) {
+        totals[t] = w->tiles[t].total;
+        parts[t] = w->tiles[t].part;
+    }
+    meet_span(s->a, w, n, 0, totals);
+    for (int span = 1; span < spans_of(w->tiles[n - 1].end); span++) {
+        meet_span(s->a, w, n, span, parts);
+        for (int t = 0; t < n; t++)
+            merge(s->a, &w->tiles[t], totals[t], parts[t]);
+    }
+    for (int t = 0; t < n; t++)
+        finish(s->a, &w->tiles[t], totals[t]);
 }
 
 static void run_task(void *arg, int task, int thread) {
-    const struct pq_attention *a = arg;
-    const struct pq_kv *kv = a->kv;
-    struct tile t = tile_of(a, task);
+    const struct section *s = arg;
+    const struct pq_attention *a = s->a;
     struct work w;
-    place(&w, a->scratch[thread], kv->head_dim);
-    pq_tile_fp_fn *multiply = kv->kind == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
-    float max[PQ_MR], sum[PQ_MR] = {0}, alpha[PQ_MR], scale = 1.0f / sqrtf((float)kv->head_dim);
-    int rows = t.tokens * t.heads, first = t.chunk->position + t.first_token;
-    for (int r = 0; r < rows; r++) {
-        max[r] = -INFINITY;
-        set_row(a, w.q, rows, r, query_row(a, &t, r), kv->head_dim, w.units);
+    int local;
+    const struct pq_chunk *chunk = chunk_of(a, task, &local);
+    place(&w, a->scratch[thread], a->kv->head_dim);
+    /* Head by head, whose past then stays in a cache that the threads share.  The last tokens have
+     * the longest past: they go first, so that no thread ends alone. */
+    int each = tasks_of(s, chunk) / a->kv->heads, head = local / each;
+    int spans = s->split ? spans_of(chunk->position + chunk->n) : 1;
+    int rest = each - 1 - local % each, first = rest / spans * s->grain, span = rest % spans, n = 0;
+    for (; n < s->grain && first + n < tiles_of(a, chunk); n++) {
+        choose(a, &w.tiles[n], chunk, head, first + n);
+        take_queries(a, &w, &w.tiles[n]);
     }
-    memset(w.out, 0, (size_t)(rows * kv->head_dim) * sizeof(float));
-    int end = first + t.tokens; /* positions that the tile's last token sees */
-    for (int b = 0; b * PQ_KV_BLOCK < end; b++) {
-        int there = end - b * PQ_KV_BLOCK < PQ_KV_BLOCK ? end - b * PQ_KV_BLOCK : PQ_KV_BLOCK;
-        int panels = (there + PQ_NR - 1) / PQ_NR;
-        score(a, &w, rows, panels, pq_kv_keys(kv, a->layer, t.chunk->sequence, t.kv_head, b),
-              multiply);
-        for (int r = 0; r < rows; r++) {
-            float *s = w.scores + r * PQ_KV_BLOCK;
-            int seen = first + r / t.heads + 1 - b * PQ_KV_BLOCK;
-            alpha[r] = a->ops->e->softmax(s, panels * PQ_NR, seen < there ? seen : there, scale,
-                                          &max[r], &sum[r]);
-            set_row(a, w.p, rows, r, s, panels * PQ_NR, w.units);
-        }
-        gather(a, &w, rows, there, alpha,
-               pq_kv_values(kv, a->layer, t.chunk->sequence, t.kv_head, b), multiply);
+    if (s->split)
+        meet_span(a, &w, 1, span, (float *[]){partial_at(s, &w.tiles[0], span)});
+    else
+        whole_task(s, &w, n);
+}
+
+/* The tiles of one KV head of one chunk, whose spans have been met apart. */
+static void merge_task(void *arg, int task, int thread) {
+    const struct section *s = arg;
+    const struct pq_attention *a = s->a;
+    const struct pq_chunk *chunk = &a->chunks[task / a->kv->heads];
+    struct work w;
+    place(&w, a->scratch[thread], a->kv->head_dim);
+    for (int i = 0; i < tiles_of(a, chunk); i++) {
+        struct tile *tile = &w.tiles[0];
+        choose(a, tile, chunk, task % a->kv->heads, i);
+        float *total = partial_at(s, tile, 0);
+        for (int span = 1; span < spans_of(tile->end); span++)
+            merge(a, tile, total, partial_at(s, tile, span));
+        finish(a, tile, total);
     }
-    finish(a, &w, &t, rows, sum);
 }
 
 void pq_attention_run(struct pq_pool *pool, const struct pq_attention *a) {
+    struct section s = {.a = a};
+    int tiles = 0, longest = 0;
+    for (int c = 0; c < a->n; c++) {
+        const struct pq_chunk *chunk = &a->chunks[c];
+        s.tokens += chunk->n;
+        tiles += a->kv->heads * tiles_of(a, chunk);
+        longest = chunk->position + chunk->n > longest ? chunk->position + chunk->n : longest;
+    }
+    s.split = s.tokens <= a->partial_tokens && longest > SPAN;
+    s.grain = s.split ? 1 : tiles / (4 * pq_pool_threads(pool));
+    s.grain = s.grain < 1 ? 1 : s.grain > TILES ? TILES : s.grain;
     a->first_task[0] = 0;
     for (int c = 0; c < a->n; c++)
-        a->first_task[c + 1] = a->first_task[c] + tasks_of(a, &a->chunks[c]);
-    pq_pool_run(pool, a->first_task[a->n], run_task, (void *)a);
+        a->first_task[c + 1] = a->first_task[c] + tasks_of(&s, &a->chunks[c]);
+    pq_pool_run(pool, a->first_task[a->n], run_task, &s);
+    if (s.split)
+        pq_pool_run(pool, a->n * a->kv->heads, merge_task, &s);
 }

@@ -16,29 +16,36 @@ struct pq_chunk {
 struct pq_attention {
     const struct pq_ops *ops;
     const struct pq_kv *kv;
+    enum pq_kind fp; /* BF16 or F32: what probabilities and values are multiplied in */
     const struct pq_chunk *chunks; /* [n] */
     int n;
     int layer, heads;
     const float *q_norm, *k_norm; /* [head_dim], of each head before rotation; NULL: none */
     float norm_eps;
-    const float *cos, *sin;        /* [tokens][head_dim / 2] */
-    float *q, *k;                  /* [tokens][heads or KV heads * head_dim], rotated in place */
-    const float *v;                /* as k */
+    const float *angles;           /* [positions][head_dim]: see rope.h */
+    const float *q, *k, *v;        /* [tokens][heads or KV heads * head_dim] */
     float *out;                    /* as q */
     int *first_task;               /* [n + 1], filled here */
+    float *partial;                /* pq_attention_partial bytes for `partial_tokens` */
+    int partial_tokens;            /* up to so many tokens in a batch, long pasts are split */
     unsigned char *const *scratch; /* [threads], pq_attention_scratch bytes each */
 };
 
 size_t pq_attention_scratch(int head_dim);
+/* What `tokens` tokens with a past of up to `positions` need for its parts. */
+size_t pq_attention_partial(int tokens, int heads, int head_dim, int positions);
 
-/* Normalize, where the family does, and rotate the queries and keys, append keys and values to the
- * cache. */
+/* Append keys, normalized where the family does and rotated, and values to the cache. */
 void pq_attention_append(struct pq_pool *pool, const struct pq_attention *a);
 
-/* out = softmax(q k^T / sqrt(head_dim)) v over each token's own past and itself, by blocks of the
- * cache (Dao, arXiv:2307.08691 algorithm 1): nothing grows with the square of the length.
- * Blocks lie at fixed positions and every sum has one order, so a token's result is the same in a
- * chunk of any size. */
+/* out = softmax(q k^T / sqrt(head_dim)) v over each token's own past and itself, q normalized and
+ * rotated as the keys are, by blocks of the cache (Dao, arXiv:2307.08691 algorithm 1): nothing
+ * grows with the square of the length.
+ *
+ * Spans of a few blocks are summed apart and merged in order, so that few tokens with a long past
+ * can be spread over threads ("Flash-Decoding").  Blocks and spans lie at fixed positions and every
+ * sum has one order: a token's result is the same in a chunk of any size, on any number of
+ * threads. */
 void pq_attention_run(struct pq_pool *pool, const struct pq_attention *a);
 
 #endif

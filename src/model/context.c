@@ -1,5 +1,7 @@
 #include "model/context.h"
 
+#include "model/rope.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,18 +34,20 @@ static size_t place(struct pq_context *ctx, bool placing) {
     size_t ffn = m * (size_t)c->ffn, threads = (size_t)pq_pool_threads(ctx->pool);
     int widest = widest_input(c);
     float *shared = NULL;
+    /* With more tokens than threads there is a task for every thread as it is. */
+    s->partial_tokens = threads > m ? (int)m : (int)threads;
     struct {
         void *to;
         size_t bytes;
     } pieces[] = {
         {&s->x, m * (size_t)c->hidden * sizeof(float)},
         {&shared, larger(2 * q + 2 * kv, ffn) * sizeof(float)},
-        {&s->cos, m * d / 2 * sizeof(float)},
-        {&s->sin, m * d / 2 * sizeof(float)},
+        {&s->angles, (size_t)ctx->options.positions * d * sizeof(float)},
+        {&s->partial,
+         pq_attention_partial(s->partial_tokens, c->heads, c->head_dim, ctx->options.positions)},
         {&s->integer_rows, pq_rows_bytes(ctx->options.batch, widest)},
         {&s->fp_rows, pq_rows_bytes(ctx->options.batch, widest)},
         {&s->tokens, m * sizeof *s->tokens},
-        {&s->positions, m * sizeof *s->positions},
         {&s->wanted, m * sizeof *s->wanted},
         {&s->chunks, sequences * sizeof *s->chunks},
         {&s->first_task, (sequences + 1) * sizeof *s->first_task},
@@ -111,6 +115,25 @@ void pq_context_close(struct pq_context *ctx) {
     pq_kv_close(&ctx->kv);
     pq_arena_close(&ctx->arena);
     free(ctx);
+}
+
+/* A task is a few positions: the first chunk of a prompt asks for hundreds. */
+enum { REACH = 64 };
+
+static void reach_task(void *arg, int task, int thread) {
+    (void)thread;
+    struct pq_context *ctx = arg;
+    int d = ctx->model->config.head_dim, from = ctx->reached + task * REACH;
+    for (int p = from; p < from + REACH && p < ctx->options.positions; p++)
+        pq_rope_angles(ctx->model->frequencies, d, p, ctx->scratch.angles + (size_t)p * (size_t)d);
+}
+
+void pq_context_reach(struct pq_context *ctx, int positions) {
+    if (positions <= ctx->reached)
+        return;
+    int tasks = (positions - ctx->reached + REACH - 1) / REACH;
+    pq_pool_run(ctx->pool, tasks, reach_task, ctx);
+    ctx->reached += tasks * REACH;
 }
 
 size_t pq_context_kv_bytes(const struct pq_context *ctx) {

@@ -10,10 +10,11 @@ struct pq_scratch {
     float *x;                     /* [m][hidden], the residual stream */
     float *q, *k, *v, *attention; /* [m][heads or KV heads * head_dim] */
     float *mlp;                   /* [m][ffn], in the place of q, k, v and attention */
-    float *cos, *sin;             /* [m][head_dim / 2] */
+    float *angles;                /* [positions][head_dim], see pq_context_reach */
+    float *partial;               /* sums of attention: pq_attention_partial of partial_tokens */
+    int partial_tokens;
     void *integer_rows, *fp_rows; /* the inputs of linears: pq_rows_bytes of the widest */
     int32_t *tokens;              /* [m] */
-    int *positions;               /* [m] */
     int *wanted;                  /* [m], rows whose logits are wanted */
     struct pq_chunk *chunks;      /* [sequences] */
     int *first_task;              /* [sequences + 1] */
@@ -28,6 +29,10 @@ struct pq_context {
     struct pq_arena arena;
     struct pq_scratch scratch;
     int *length; /* [sequences] */
+    int reached; /* positions whose angles are in scratch.angles */
 };
+
+/* Have the angles of positions 0 .. positions-1 ready: they are computed once. */
+void pq_context_reach(struct pq_context *ctx, int positions);
 
 #endif

@@ -2,13 +2,11 @@
  * (layer.h), and out through the head. */
 #include "model/layer.h"
 
-/* The token's embedding and its position's angles. */
 static void embed_task(void *arg, int r, int thread) {
     (void)thread;
     const struct pq_pass *p = arg;
     size_t hidden = (size_t)p->model->config.hidden;
     pq_model_embed(p->model, p->s->tokens[r], p->s->x + (size_t)r * hidden);
-    pq_pass_angles(p, r);
 }
 
 /* ---- The batch ------------------------------------------------------------------------------- */
@@ -61,9 +59,9 @@ static int lay_out(struct pq_pass *p, const struct pq_feed *feeds, int n) {
     for (int i = 0; i < n; i++) {
         int position = p->ctx->length[feeds[i].sequence];
         s->chunks[i] = (struct pq_chunk){feeds[i].sequence, feeds[i].n, position, p->m};
+        pq_context_reach(p->ctx, position + feeds[i].n);
         for (int t = 0; t < feeds[i].n; t++) {
             s->tokens[p->m] = feeds[i].tokens[t];
-            s->positions[p->m] = position + t;
             if (t >= feeds[i].n - feeds[i].n_logits)
                 s->wanted[wanted++] = p->m;
             p->m++;

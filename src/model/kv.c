@@ -11,8 +11,11 @@ enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int 
                        .head_dim = head_dim,
                        .blocks = (positions + PQ_KV_BLOCK - 1) / PQ_KV_BLOCK};
     kv.half_bytes = (size_t)PQ_KV_BLOCK * (size_t)head_dim * 4 / (size_t)pq_unit_values(kind);
+    kv.block_bytes = 2 * kv.half_bytes;
+    if (kind == PQ_KIND_I8)
+        kv.block_bytes += 2 * PQ_KV_BLOCK * sizeof(float);
     size_t bytes, streams = (size_t)layers * (size_t)heads;
-    if (__builtin_mul_overflow(2 * kv.half_bytes * (size_t)kv.blocks, streams, &bytes) ||
+    if (__builtin_mul_overflow(kv.block_bytes * (size_t)kv.blocks, streams, &bytes) ||
         __builtin_mul_overflow(bytes, (size_t)sequences, &bytes))
         return pq_fail(err, PQ_ENOMEM, "a KV cache of %d sequences of %d positions is too large",
                        sequences, positions);
@@ -26,51 +29,66 @@ void pq_kv_close(struct pq_kv *kv) {
     pq_arena_close(&kv->arena);
 }
 
-unsigned char *pq_kv_keys(const struct pq_kv *kv, int layer, int sequence, int head, int block) {
+struct pq_kv_block pq_kv_block(const struct pq_kv *kv, int layer, int sequence, int head,
+                               int block) {
     size_t stream = ((size_t)layer * (size_t)kv->sequences + (size_t)sequence) * (size_t)kv->heads +
                     (size_t)head;
-    return kv->arena.base + (stream * (size_t)kv->blocks + (size_t)block) * 2 * kv->half_bytes;
+    unsigned char *at =
+        kv->arena.base + (stream * (size_t)kv->blocks + (size_t)block) * kv->block_bytes;
+    float *scales = (float *)(at + 2 * kv->half_bytes);
+    return (struct pq_kv_block){at, at + kv->half_bytes, scales, scales + PQ_KV_BLOCK};
 }
 
-unsigned char *pq_kv_values(const struct pq_kv *kv, int layer, int sequence, int head, int block) {
-    return pq_kv_keys(kv, layer, sequence, head, block) + kv->half_bytes;
-}
-
+/* The units of a key, flipped where panels hold code + 128. */
 static void put_key(const struct pq_kv *kv, unsigned char *keys, int at, const void *key) {
     int units = kv->head_dim / pq_unit_values(kv->kind);
     uint32_t *to = (uint32_t *)keys + (size_t)(at / PQ_NR) * (size_t)units * PQ_NR + at % PQ_NR;
+    uint32_t flip = kv->kind == PQ_KIND_I8 ? 0x80808080u : 0;
     const uint32_t *from = key;
     for (int i = 0; i < units; i++)
-        to[(size_t)i * PQ_NR] = from[i];
+        to[(size_t)i * PQ_NR] = from[i] ^ flip;
+}
+
+/* Rows of PQ_NR codes or floats. */
+static void put_value(const struct pq_kv *kv, unsigned char *values, int at, const void *value) {
+    size_t row = PQ_NR * (kv->kind == PQ_KIND_I8 ? 1 : sizeof(float));
+    for (int p = 0; p < kv->head_dim / PQ_NR; p++)
+        memcpy(values + ((size_t)p * PQ_KV_BLOCK + (size_t)at) * row,
+               (const unsigned char *)value + (size_t)p * row, row);
 }
 
 /* Two BF16 positions share a unit: the first to come sets the other to zero, so that what an
  * earlier sequence left there never enters a sum. */
-static void put_value(const struct pq_kv *kv, unsigned char *values, int at, const void *value) {
-    int v = pq_unit_values(kv->kind), units = PQ_KV_BLOCK / v;
-    for (int d = 0; d < kv->head_dim; d += PQ_NR) {
-        uint32_t *to = (uint32_t *)values + (size_t)(d / PQ_NR * units + at / v) * PQ_NR;
-        const uint16_t *half = (const uint16_t *)value + d;
-        if (v == 1)
-            memcpy(to, (const uint32_t *)value + d, PQ_NR * sizeof *to);
-        else
-            for (int c = 0; c < PQ_NR; c++)
-                to[c] = at % 2 == 0 ? half[c] : (to[c] & 0xffff) | (uint32_t)half[c] << 16;
+static void put_value_pairs(const struct pq_kv *kv, unsigned char *values, int at,
+                            const uint16_t *value) {
+    for (int p = 0; p < kv->head_dim / PQ_NR; p++, value += PQ_NR) {
+        uint32_t *to = (uint32_t *)values + (size_t)(p * PQ_KV_BLOCK / 2 + at / 2) * PQ_NR;
+        for (int c = 0; c < PQ_NR; c++)
+            to[c] = at % 2 == 0 ? value[c] : (to[c] & 0xffff) | (uint32_t)value[c] << 16;
     }
 }
 
 void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer, int sequence,
                int head, int position, const float *key, const float *value, void *temp) {
-    int block = position / PQ_KV_BLOCK, at = position % PQ_KV_BLOCK;
-    unsigned char *keys = pq_kv_keys(kv, layer, sequence, head, block);
-    unsigned char *values = pq_kv_values(kv, layer, sequence, head, block);
-    if (kv->kind == PQ_KIND_F32) {
-        put_key(kv, keys, at, key);
-        put_value(kv, values, at, value);
-        return;
+    struct pq_kv_block block = pq_kv_block(kv, layer, sequence, head, position / PQ_KV_BLOCK);
+    int at = position % PQ_KV_BLOCK, d = kv->head_dim;
+    switch (kv->kind) {
+    case PQ_KIND_BF16:
+        e->to_bf16(temp, key, d);
+        put_key(kv, block.keys, at, temp);
+        e->to_bf16(temp, value, d);
+        put_value_pairs(kv, block.values, at, temp);
+        break;
+    case PQ_KIND_I8: {
+        int32_t *sums = (int32_t *)((int8_t *)temp + d); /* wanted by nobody here */
+        block.key_scales[at] = e->quantize(temp, sums, key, d);
+        put_key(kv, block.keys, at, temp);
+        block.value_scales[at] = e->quantize(temp, sums, value, d);
+        put_value(kv, block.values, at, temp);
+        break;
     }
-    e->to_bf16(temp, key, kv->head_dim);
-    put_key(kv, keys, at, temp);
-    e->to_bf16(temp, value, kv->head_dim);
-    put_value(kv, values, at, temp);
+    default:
+        put_key(kv, block.keys, at, key);
+        put_value(kv, block.values, at, value);
+    }
 }

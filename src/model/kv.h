@@ -1,23 +1,37 @@
 /* kv.h - keys and values of past tokens, laid out as the panels that attention multiplies with.
  *
- * A block holds PQ_KV_BLOCK positions of one KV head of one layer of one sequence:
+ * A block holds PQ_KV_BLOCK positions of one KV head of one layer of one sequence.  In BF16 and
+ * FP32, with v values a unit (2 and 1):
  *   keys    [PQ_KV_BLOCK / PQ_NR] panels [d / v units][PQ_NR positions]
  *   values  [d / PQ_NR] panels [PQ_KV_BLOCK / v units][PQ_NR of d]
- * with v values a unit (2 in BF16, 1 in FP32).  Scores are then a product of a query tile with key
- * panels, and outputs one of a probability tile with value panels: the GEMM's own kernels. */
+ * Scores are then a product of a query tile with key panels, and outputs one of a probability tile
+ * with value panels: the GEMM's own kernels.
+ *
+ * In int8, a key and a value have one scale each (absmax / 127):
+ *   keys    as above, v = 4, codes + 128 as panels of weights have them
+ *   values  [d / PQ_NR] [PQ_KV_BLOCK positions][PQ_NR of d] codes: attention widens a panel to BF16
+ *           or FP32 before it multiplies, and puts the scales into the probabilities
+ *   scales  [PQ_KV_BLOCK] of the keys, [PQ_KV_BLOCK] of the values */
 #ifndef PQ_MODEL_KV_H
 #define PQ_MODEL_KV_H
 
 #include "base/arena.h"
 #include "cpu/gemm.h"
 
-enum { PQ_KV_BLOCK = 128 };
+enum { PQ_KV_BLOCK = 256 };
 
 struct pq_kv {
-    enum pq_kind kind; /* BF16 or F32 */
+    enum pq_kind kind; /* BF16, F32 or I8 */
     int layers, sequences, heads, head_dim, blocks;
-    size_t half_bytes; /* of the keys, or of the values, of a block */
+    size_t half_bytes;  /* of the keys, or of the values, of a block */
+    size_t block_bytes; /* of both and their scales */
     struct pq_arena arena;
+};
+
+/* The parts of one block. */
+struct pq_kv_block {
+    unsigned char *keys, *values;
+    float *key_scales, *value_scales; /* [PQ_KV_BLOCK]; I8 only */
 };
 
 enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int sequences,
@@ -25,11 +39,11 @@ enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int 
 void pq_kv_close(struct pq_kv *kv);
 
 /* The block that holds positions PQ_KV_BLOCK * block and on. */
-unsigned char *pq_kv_keys(const struct pq_kv *kv, int layer, int sequence, int head, int block);
-unsigned char *pq_kv_values(const struct pq_kv *kv, int layer, int sequence, int head, int block);
+struct pq_kv_block pq_kv_block(const struct pq_kv *kv, int layer, int sequence, int head,
+                               int block);
 
 /* Write key and value [head_dim] of one position; temp holds 2 * head_dim bytes.  Positions of one
- * (layer, sequence, head) are written in ascending order by one thread. */
+ * panel of keys are written in ascending order by one thread. */
 void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer, int sequence,
                int head, int position, const float *key, const float *value, void *temp);
 

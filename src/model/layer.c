@@ -4,8 +4,6 @@
  * The residual stream x is FP32; a linear's input is rounded once, to what its weights meet. */
 #include "model/layer.h"
 
-#include <math.h>
-
 /* ---- Inputs of linears ----------------------------------------------------------------------- */
 
 /* One input of m rows of `width`, and what its row r is made of. */
@@ -109,15 +107,6 @@ static struct pq_product product(const struct pq_linear *linear, float *y, bool 
 
 /* ---- The steps ------------------------------------------------------------------------------- */
 
-void pq_pass_angles(const struct pq_pass *p, int r) {
-    size_t half = (size_t)(p->model->config.head_dim / 2), at = (size_t)r * half;
-    for (size_t i = 0; i < half; i++) {
-        float angle = (float)p->s->positions[r] * p->model->frequencies[i];
-        p->s->cos[at + i] = cosf(angle);
-        p->s->sin[at + i] = sinf(angle);
-    }
-}
-
 void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, int index) {
     struct pq_scratch *s = p->s;
     struct pq_product qkv[] = {product(&layer->q, s->q, false), product(&layer->k, s->k, false),
@@ -126,6 +115,7 @@ void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, in
     linears(p, &input, qkv, 3);
     struct pq_attention a = {.ops = p->model->ops,
                              .kv = &p->ctx->kv,
+                             .fp = p->model->fp,
                              .chunks = s->chunks,
                              .n = p->n_chunks,
                              .layer = index,
@@ -133,13 +123,14 @@ void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, in
                              .q_norm = layer->q_norm,
                              .k_norm = layer->k_norm,
                              .norm_eps = p->model->config.norm_eps,
-                             .cos = s->cos,
-                             .sin = s->sin,
+                             .angles = s->angles,
                              .q = s->q,
                              .k = s->k,
                              .v = s->v,
                              .out = s->attention,
                              .first_task = s->first_task,
+                             .partial = s->partial,
+                             .partial_tokens = s->partial_tokens,
                              .scratch = s->thread};
     pq_attention_append(p->ctx->pool, &a);
     pq_attention_run(p->ctx->pool, &a);

@@ -28,12 +28,8 @@ struct pq_pass {
     const struct pq_observer *observer; /* may be NULL */
 };
 
-/* Row r of s->cos and s->sin: the angles of position s->positions[r], in FP32 as the published
- * code computes them. */
-void pq_pass_angles(const struct pq_pass *p, int r);
-
 /* s->attention = attention(rope(q), rope(k), v) of the norm of x; keys and values are appended to
- * the cache as those of layer `index`. */
+ * the cache as those of layer `index`.  pq_context_reach has been called for their positions. */
 void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, int index);
 /* x += o(s->attention) */
 void pq_pass_output(const struct pq_pass *p, const struct pq_layer *layer);

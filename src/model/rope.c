@@ -24,3 +24,12 @@ void pq_rope_frequencies(const struct pq_rope *rope, int head_dim, float *freque
                                                            : plain;
     }
 }
+
+void pq_rope_angles(const float *frequencies, int head_dim, int position, float *angles) {
+    int half = head_dim / 2;
+    for (int i = 0; i < half; i++) {
+        float angle = (float)position * frequencies[i];
+        angles[i] = cosf(angle);
+        angles[half + i] = sinf(angle);
+    }
+}

@@ -9,4 +9,8 @@
  * (modeling_rope_utils.py), so that both have the same angles at far positions. */
 void pq_rope_frequencies(const struct pq_rope *rope, int head_dim, float *frequencies);
 
+/* angles [head_dim], out: the cosines, then the sines, of a position's angles, in FP32 as the
+ * published code computes them. */
+void pq_rope_angles(const float *frequencies, int head_dim, int position, float *angles);
+
 #endif

@@ -98,10 +98,7 @@ static struct pq_pass lay_out(struct pq_stream *s, struct pq_range batch) {
         int row = s->first[batch.first + i] - s->first[batch.first];
         int n = s->first[batch.first + i + 1] - s->first[batch.first + i];
         scratch->chunks[i] = (struct pq_chunk){.sequence = i, .n = n, .position = 0, .row = row};
-        for (int t = 0; t < n; t++) {
-            scratch->positions[row + t] = t;
-            pq_pass_angles(&pass, row + t);
-        }
+        pq_context_reach(s->ctx, n);
     }
     return pass;
 }

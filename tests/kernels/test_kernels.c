@@ -2,6 +2,7 @@
  * inputs with the extremes that hurt, every row count, odd lengths, guards around the outputs. */
 #include "base/half.h"
 #include "cpu/kernels.h"
+#include "random.h"
 #include "tap.h"
 
 #include <math.h>
@@ -10,16 +11,6 @@
 enum { MAX_UNITS = 3200, GUARD = 16 }; /* k = 12800 in int8 units */
 
 static const struct pq_ops *ops; /* under test */
-static uint64_t state;
-
-static uint32_t random32(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33) ^ (uint32_t)(state >> 11);
-}
-
-static float uniform(float low, float high) {
-    return low + (high - low) * (float)(random32() >> 8) * 0x1p-24f;
-}
 
 /* Half of the calls give only the two extremes, the others any byte in low..high. */
 static void fill_bytes(void *p, size_t n, int low, int high) {
@@ -331,34 +322,6 @@ static void rope(void) {
     }
 }
 
-/* Two blocks, the second cut short, against the softmax of all of it. */
-static void softmax(void) {
-    for (int valid = 1; valid <= 128; valid += 3) {
-        float s[256], a[256], b[256];
-        for (int i = 0; i < 256; i++)
-            s[i] = uniform(-30, 30);
-        memcpy(a, s, sizeof s);
-        memcpy(b, s, sizeof s);
-        float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, alpha = 1;
-        pq_elementwise_c.softmax(a, 128, 128, 0.3f, &max[0], &sum[0]);
-        pq_elementwise_c.softmax(a + 128, 128, valid, 0.3f, &max[0], &sum[0]);
-        CHECK(ops->e->softmax(b, 128, 128, 0.3f, &max[1], &sum[1]) == 0);
-        alpha = ops->e->softmax(b + 128, 128, valid, 0.3f, &max[1], &sum[1]);
-        CHECK(memcmp(a, b, sizeof a) == 0 && max[0] == max[1] && sum[0] == sum[1]);
-        double top = -1e9, total = 0;
-        for (int i = 0; i < 128 + valid; i++)
-            top = fmax(top, 0.3f * s[i]);
-        for (int i = 0; i < 128 + valid; i++)
-            total += exp(0.3f * s[i] - top);
-        for (int i = 0; i < 256; i++) {
-            double p = i < 128 + valid ? exp(0.3f * s[i] - top) / total : 0;
-            double mine = (double)b[i] * (i < 128 ? alpha : 1) / sum[1];
-            CHECK(fabs(mine - p) <= 3e-6 * p + 1e-12);
-        }
-        CHECK(ops->e->softmax(b, 128, 0, 0.3f, &max[1], &sum[1]) == 1 && b[0] == 0 && b[127] == 0);
-    }
-}
-
 static void finish(void) {
     enum { ROWS = 3, LDY = 40 };
     int32_t acc[ROWS * PQ_NR];
@@ -426,7 +389,7 @@ int main(void) {
         if (!pq_isa_runs(isa))
             continue;
         ops = pq_ops_get(isa);
-        state = 20251224;
+        random_state = 20251224;
         char name[64];
 #define KERNEL(test)                                                                               \
     do {                                                                                           \
@@ -447,7 +410,6 @@ int main(void) {
         KERNEL(bf16_conversions);
         KERNEL(silu_mul);
         KERNEL(rope);
-        KERNEL(softmax);
         KERNEL(hadamard);
         KERNEL(finish);
     }

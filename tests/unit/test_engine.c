@@ -194,8 +194,8 @@ static void test_fp32_replies_match_golden(void) {
 
 /* ---- Against itself -------------------------------------------------------------------------- */
 
-enum { TOKENS = 300, SHORT = 45 };
-static int32_t text[TOKENS];
+enum { TOKENS = 300, SHORT = 45, LONG = 1000, LAST = 12 };
+static int32_t text[LONG];
 
 /* Logits of all tokens of text [n], fed in chunks of `chunk`. */
 static float *logits_in_chunks(struct pq_context *ctx, int sequence, int n, int chunk) {
@@ -262,6 +262,43 @@ static void test_batches_and_threads_do_not_matter_bf16(void) {
 
 static void test_batches_and_threads_do_not_matter_fp32(void) {
     self_consistent(ckpt, PQ_PRECISION_FP32, PQ_ISA_COUNT - 1);
+}
+
+/* A past of several spans, whose parts are summed on different threads where there are few tokens:
+ * the last ones one, two and four at a time, on 1, 2 and 4 threads, against all in one call. */
+static void long_pasts(enum pq_precision precision, enum pq_isa isa) {
+    size_t vocab = 1413, last = (size_t)(LONG - LAST) * vocab;
+    struct pq_model *model = open_model(precision, isa);
+    CHECK(model);
+    struct pq_context *ctx = open_context(model, pool, 1, LONG);
+    float *whole = logits_in_chunks(ctx, 0, LONG, LONG);
+    pq_context_close(ctx);
+    for (int threads = 1; threads <= 5; threads += threads) {
+        struct pq_pool *other;
+        CHECK_OK(pq_pool_open(&other, threads, &err));
+        ctx = open_context(model, other, 2, LONG);
+        for (int chunk = 1; chunk <= 5; chunk += chunk) {
+            float *first = logits_in_chunks(ctx, 1, LONG - LAST, 400);
+            float logits[5 * 1413];
+            for (int at = LONG - LAST; at < LONG; at += chunk) {
+                struct pq_feed feed = {1, chunk, text + at, chunk};
+                CHECK_OK(pq_forward(ctx, &feed, 1, logits, &err));
+                if (memcmp(logits, whole + (size_t)at * vocab, (size_t)chunk * vocab * 4))
+                    FAIL("%d threads, %d tokens at %d: other logits", threads, chunk, at);
+            }
+            CHECK(memcmp(first, whole, last * 4) == 0);
+            free(first);
+        }
+        pq_context_close(ctx);
+        pq_pool_close(other);
+    }
+    free(whole);
+    pq_model_close(model);
+}
+
+static void test_long_pasts_do_not_matter(void) {
+    long_pasts(PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
+    long_pasts(PQ_PRECISION_FP32, PQ_ISA_COUNT - 1);
 }
 
 static void same_on_every_isa(const struct pq_checkpoint *from) {
@@ -364,7 +401,7 @@ int main(void) {
         printf("not ok 1 - %s\n", err.text);
         return 1;
     }
-    for (int i = 0; i < TOKENS; i++)
+    for (int i = 0; i < LONG; i++)
         text[i] = i == 0 ? 1 : 35 + i * 37 % 1300;
     RUN(test_fp32_logits_match_golden);
     RUN(test_bf16_logits_are_near_golden);
@@ -372,6 +409,7 @@ int main(void) {
     RUN(test_bf16_replies_match_golden);
     RUN(test_batches_and_threads_do_not_matter_bf16);
     RUN(test_batches_and_threads_do_not_matter_fp32);
+    RUN(test_long_pasts_do_not_matter);
     RUN(test_fp32_is_the_same_on_every_isa);
     RUN(test_w8a8);
     RUN(test_w4a8_group_32);

@@ -14,6 +14,7 @@ static const struct pq_ops ops_neon = {
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
     .rounding = &pq_rounding_c,
+    .attend = &pq_attend_c,
     .peak_i8 = pq_peak_i8_neon,
     .peak_bf16 = pq_peak_bf16_neon,
 };
@@ -27,6 +28,7 @@ static const struct pq_ops ops_dotprod = {
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
     .rounding = &pq_rounding_c,
+    .attend = &pq_attend_c,
     .peak_i8 = pq_peak_i8_dotprod,
     .peak_bf16 = pq_peak_bf16_neon,
 };
@@ -40,6 +42,7 @@ static const struct pq_ops ops_i8mm = {
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
     .rounding = &pq_rounding_c,
+    .attend = &pq_attend_c,
     .peak_i8 = pq_peak_i8_i8mm,
     .peak_bf16 = pq_peak_bf16_i8mm,
 };

@@ -12,6 +12,7 @@ static const struct pq_ops ops_avx2 = {
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
     .rounding = &pq_rounding_avx2,
+    .attend = &pq_attend_avx2,
     .peak_i8 = pq_peak_i8_avx2,
     .peak_bf16 = pq_peak_bf16_avx2,
 };
@@ -25,6 +26,7 @@ static const struct pq_ops ops_avxvnni = {
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
     .rounding = &pq_rounding_avx2,
+    .attend = &pq_attend_avx2,
     .peak_i8 = pq_peak_i8_avxvnni,
     .peak_bf16 = pq_peak_bf16_avx2,
 };
@@ -38,6 +40,7 @@ static const struct pq_ops ops_avx512vnni = {
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,
     .rounding = &pq_rounding_avx512vnni,
+    .attend = &pq_attend_avx512vnni,
     .peak_i8 = pq_peak_i8_avx512vnni,
     .peak_bf16 = pq_peak_bf16_avx512vnni,
 };
@@ -51,6 +54,7 @@ static const struct pq_ops ops_avx512bf16 = {
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,
     .rounding = &pq_rounding_avx512vnni,
+    .attend = &pq_attend_avx512vnni,
     .peak_i8 = pq_peak_i8_avx512vnni,
     .peak_bf16 = pq_peak_bf16_avx512bf16,
 };

@@ -1,0 +1,193 @@
+/* attend.c - what attention does between its two products, compiled once for each ISA (see
+ * lanes.h).  The build of this file with no ISA flags is the reference. */
+#include "cpu/kernels.h"
+#include "cpu/lanes.h"
+
+#include <math.h>
+
+/* 2^t for t <= 0 by 2^n * 2^r, |r| <= 1/2: a polynomial of least relative error, 2e-7 with its own
+ * rounding, that is 1 at 0.  0 below 2^-126; NaN passes. */
+INLINE f32x16 exp2_16(f32x16 t) {
+    f32x16 shifted = t + ROUNDER;
+    f32x16 r = t - (shifted - ROUNDER);
+    f32x16 p = splat(1.3264727e-3f);
+    p = p * r + 9.671513e-3f;
+    p = p * r + 5.5507336e-2f;
+    p = p * r + 0.24022242f;
+    p = p * r + 0.693147f;
+    p = p * r + 1.0f;
+    i32x16 power = (i32x16)p + ((i32x16)shifted << 23); /* n added to the exponent */
+    return (f32x16)(power & ~(t < -126.0f));
+}
+
+/* 32 probabilities to a row, rounded to BF16 (ties up: there is hardly one) or as they are. */
+INLINE void put(void *row, int i, f32x16 p, f32x16 q, bool narrow) {
+    if (narrow) {
+        u16x32 a = (u16x32)((u32x16)p + 0x8000), b = (u16x32)((u32x16)q + 0x8000);
+        a = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63);
+        memcpy((uint16_t *)row + i, &a, sizeof a);
+    } else {
+        store((float *)row + i, p);
+        store((float *)row + i + LANES, q);
+    }
+}
+
+/* The first `valid` of a panel's numbers, the others as `rest`. */
+INLINE void cut_short(float *to, const float *from, int valid, float rest) {
+    for (int i = 0; i < PQ_NR; i++)
+        to[i] = i < valid ? from[i] : rest;
+}
+
+struct online {
+    f32x16 sum;
+    float scale, max;
+    bool narrow;
+};
+
+/* A panel of scores to probabilities i .. i+31 of a row. */
+INLINE void panel(struct online *o, void *row, int i, const float *s, const float *weights) {
+    f32x16 p = exp2_16(load(s) * o->scale - o->max);
+    f32x16 q = exp2_16(load(s + LANES) * o->scale - o->max);
+    o->sum += p;
+    o->sum += q;
+    if (weights) {
+        p *= load(weights);
+        q *= load(weights + LANES);
+    }
+    put(row, i, p, q, o->narrow);
+}
+
+INLINE float softmax(void *row, const float *s, size_t stride, const float *weights, int n,
+                     int valid, float scale, float *max, float *sum, bool narrow) {
+    size_t size = narrow ? sizeof(uint16_t) : sizeof(float);
+    if (valid <= 0) {
+        memset(row, 0, (size_t)n * size);
+        return 1.0f;
+    }
+    int panels = valid / PQ_NR, left = valid % PQ_NR;
+    f32x16 most = splat(-INFINITY), most2 = most;
+    float last[PQ_NR];
+    const float *from = s;
+    for (int p = 0; p < panels; p++, from += stride) {
+        most = max16(load(from), most);
+        most2 = max16(load(from + LANES), most2);
+    }
+    if (left) {
+        cut_short(last, from, left, -INFINITY);
+        most = max16(load(last), most);
+        most2 = max16(load(last + LANES), most2);
+    }
+    float top = max_lanes(max16(most, most2)) * scale, alpha = 1.0f;
+    struct online o = {.sum = load(sum), .scale = scale, .max = *max, .narrow = narrow};
+    if (top > *max) {
+        float lanes[LANES];
+        store(lanes, exp2_16(splat(*max - top)));
+        alpha = lanes[0];
+        o.sum *= alpha;
+        *max = o.max = top;
+    }
+    int i = 0;
+    for (; i < panels * PQ_NR; i += PQ_NR, s += stride)
+        panel(&o, row, i, s, weights ? weights + i : NULL);
+    if (left) {
+        float last_weights[PQ_NR];
+        if (weights)
+            cut_short(last_weights, weights + i, left, 0);
+        panel(&o, row, i, last, weights ? last_weights : NULL);
+        i += PQ_NR;
+    }
+    memset((char *)row + (size_t)i * size, 0, (size_t)(n - i) * size);
+    store(sum, o.sum);
+    return alpha;
+}
+
+static float softmax_f32(void *row, const float *s, size_t stride, const float *weights, int n,
+                         int valid, float scale, float *max, float *sum) {
+    return softmax(row, s, stride, weights, n, valid, scale, max, sum, false);
+}
+
+static float softmax_bf16(void *row, const float *s, size_t stride, const float *weights, int n,
+                          int valid, float scale, float *max, float *sum) {
+    return softmax(row, s, stride, weights, n, valid, scale, max, sum, true);
+}
+
+/* Rows are taken 16 at a time, those that are not there as zeros; four rounds of interleaving
+ * vector r with vector r + 8 transpose them.  A store's excess is overwritten by the next. */
+INLINE void transpose(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int i) {
+    u32x16 v[LANES], w[LANES];
+    for (int r = 0; r < LANES; r++)
+        v[r] = (u32x16){0};
+    for (int r = 0; r < rows; r++)
+        memcpy(&v[r], units + (size_t)r * stride + i, sizeof v[r]);
+    for (int round = 0; round < 4; round++) {
+        for (int r = 0; r < LANES / 2; r++) {
+            w[2 * r] = __builtin_shufflevector(v[r], v[r + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                               21, 6, 22, 7, 23);
+            w[2 * r + 1] = __builtin_shufflevector(v[r], v[r + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12,
+                                                   28, 13, 29, 14, 30, 15, 31);
+        }
+        memcpy(v, w, sizeof v);
+    }
+    for (int u = 0; u < LANES; u++)
+        memcpy(tile + (size_t)(i + u) * (size_t)rows, &v[u], sizeof v[u]);
+}
+
+static void interleave(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n) {
+    int i = 0;
+    if (rows == PQ_MR)
+        for (; i + LANES <= n; i += LANES)
+            transpose(tile, units, stride, PQ_MR, i);
+    for (int r = 0; r < rows; r++)
+        for (int u = i; u < n; u++)
+            tile[(size_t)u * (size_t)rows + (size_t)r] = units[(size_t)r * stride + (size_t)u];
+}
+
+static void widen_f32(void *panel, const int8_t *codes, int positions) {
+    float *to = panel;
+    for (int i = 0; i < positions * PQ_NR; i += LANES) {
+        i8x16 c;
+        memcpy(&c, codes + i, sizeof c);
+        store(to + i, __builtin_convertvector(c, f32x16));
+    }
+}
+
+/* Codes have 8 bits and a BF16 has as many: the upper half of the FP32 is exact. */
+static void widen_bf16(void *panel, const int8_t *codes, int positions) {
+    uint32_t *to = panel;
+    for (int i = 0; i < positions; i += 2, codes += 2 * PQ_NR, to += PQ_NR)
+        for (int c = 0; c < PQ_NR; c += LANES) {
+            i8x16 first, second;
+            memcpy(&first, codes + c, sizeof first);
+            memcpy(&second, codes + PQ_NR + c, sizeof second);
+            u32x16 low = (u32x16) __builtin_convertvector(first, f32x16);
+            u32x16 high = (u32x16) __builtin_convertvector(second, f32x16);
+            u32x16 both = (low >> 16) | high;
+            memcpy(to + c, &both, sizeof both);
+        }
+}
+
+static void rescale(float *acc, const float *a, int rows, int panels) {
+    for (int p = 0; p < panels; p++)
+        for (int r = 0; r < rows; r++, acc += PQ_NR)
+            for (int c = 0; c < PQ_NR; c += LANES)
+                store(acc + c, load(acc + c) * a[r]);
+}
+
+static void merge(float *acc, const float *a, const float *more, const float *b, int rows,
+                  int panels) {
+    for (int p = 0; p < panels; p++)
+        for (int r = 0; r < rows; r++, acc += PQ_NR, more += PQ_NR)
+            for (int c = 0; c < PQ_NR; c += LANES)
+                store(acc + c, load(acc + c) * a[r] + load(more + c) * b[r]);
+}
+
+const struct pq_attend PQ_PASTE(pq_attend, PQ_ISA_SUFFIX) = {
+    .softmax_bf16 = softmax_bf16,
+    .softmax_f32 = softmax_f32,
+    .interleave = interleave,
+    .widen_bf16 = widen_bf16,
+    .widen_f32 = widen_f32,
+    .rescale = rescale,
+    .merge = merge,
+};

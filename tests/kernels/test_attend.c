@@ -1,0 +1,209 @@
+/* What attention does between its products, on every ISA that this machine runs: the same bits as
+ * plain C, and the right values. */
+#include "base/half.h"
+#include "cpu/kernels.h"
+#include "random.h"
+#include "tap.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { GUARD = 16, N = 256 };
+
+static const struct pq_attend *kernels; /* under test */
+
+/* ---- Softmax --------------------------------------------------------------------------------- */
+
+enum { STRIDE = 3 * PQ_NR, BLOCKS = 2 };
+
+/* BLOCKS * N scores of one row, the last block cut short after `valid`, with what may lie behind.
+ */
+struct row {
+    float s[BLOCKS][N / PQ_NR * STRIDE], weights[BLOCKS][N];
+    int valid;
+};
+
+static void make_row(struct row *row, int valid, float range) {
+    row->valid = valid;
+    for (int b = 0; b < BLOCKS; b++) {
+        for (int i = 0; i < N / PQ_NR * STRIDE; i++)
+            row->s[b][i] = uniform(-range, range);
+        for (int i = 0; i < N; i++)
+            row->weights[b][i] = uniform(0, 2);
+    }
+    for (int i = valid; i < N; i++) {
+        row->s[BLOCKS - 1][i / PQ_NR * STRIDE + i % PQ_NR] = i % 3 ? NAN : INFINITY;
+        row->weights[BLOCKS - 1][i] = NAN;
+    }
+}
+
+/* What the kernel makes of a row: probabilities relative to the last maximum. */
+struct outcome {
+    float p[BLOCKS][N + GUARD], max, sum[16], alpha[BLOCKS];
+};
+
+static void run_softmax(const struct pq_attend *a, const struct row *row, bool narrow,
+                        bool weighted, struct outcome *o) {
+    memset(o, 0xaa, sizeof *o);
+    o->max = -INFINITY;
+    memset(o->sum, 0, sizeof o->sum);
+    for (int b = 0; b < BLOCKS; b++)
+        o->alpha[b] = (narrow ? a->softmax_bf16 : a->softmax_f32)(
+            o->p[b], row->s[b], STRIDE, weighted ? row->weights[b] : NULL, N,
+            b == BLOCKS - 1 ? row->valid : N, 0.3f, &o->max, o->sum);
+}
+
+static double score_of(const struct row *row, int i) {
+    return 0.3f * row->s[i / N][i % N / PQ_NR * STRIDE + i % PQ_NR];
+}
+
+static float got_of(const struct outcome *o, int i, bool narrow) {
+    const void *block = o->p[i / N];
+    return narrow ? pq_bf16_to_f32(((const uint16_t *)block)[i % N])
+                  : ((const float *)block)[i % N];
+}
+
+/* In double precision; the first block's probabilities are relative to the maximum before. */
+static void check_softmax(const struct row *row, const struct outcome *o, bool narrow,
+                          bool weighted) {
+    int n = (BLOCKS - 1) * N + row->valid;
+    double top = -INFINITY, total = 0, sum = 0;
+    for (int i = 0; i < n; i++)
+        top = fmax(top, score_of(row, i));
+    for (int i = 0; i < n; i++)
+        total += exp2(score_of(row, i) - top);
+    for (int i = 0; i < 16; i++)
+        sum += o->sum[i];
+    CHECK(fabs(sum - total) <= 1e-6 * total && o->max == (float)top);
+    for (int i = 0; i < BLOCKS * N; i++) {
+        double p = i < n ? exp2(score_of(row, i) - top) : 0;
+        p *= weighted && i < n ? row->weights[i / N][i % N] : 1;
+        double mine = (double)got_of(o, i, narrow) * (i / N < BLOCKS - 1 ? o->alpha[1] : 1);
+        double bound = (narrow ? 0x1p-8 : 4e-6) * p;
+        if (!(fabs(mine - p) <= bound + 1e-37) || (i >= n && mine != 0))
+            FAIL("valid %d: probability %d is %g, not %g", row->valid, i, mine, p);
+    }
+}
+
+static void softmax(void) {
+    static struct row row;
+    static struct outcome a, b;
+    for (int valid = 1; valid <= N; valid += valid < 40 ? 1 : 27)
+        for (int kind = 0; kind < 4; kind++) {
+            bool narrow = kind & 1, weighted = kind & 2;
+            make_row(&row, valid, valid % 2 ? 30 : 600);
+            run_softmax(&pq_attend_c, &row, narrow, weighted, &a);
+            run_softmax(kernels, &row, narrow, weighted, &b);
+            CHECK(memcmp(&a, &b, sizeof a) == 0);
+            check_softmax(&row, &b, narrow, weighted);
+        }
+}
+
+/* A row that sees nothing of a block, and one with a score that is no number. */
+static void softmax_edges(void) {
+    static struct row row;
+    static struct outcome o;
+    make_row(&row, 0, 5);
+    run_softmax(kernels, &row, true, true, &o);
+    CHECK(o.alpha[0] == 0 && o.alpha[1] == 1);
+    for (int i = N; i < 2 * N; i++)
+        CHECK(got_of(&o, i, true) == 0);
+    CHECK(((uint16_t *)o.p[1])[N] == 0xaaaa);
+    make_row(&row, N, 5);
+    row.s[1][7] = NAN;
+    run_softmax(kernels, &row, false, false, &o);
+    CHECK(isnan(got_of(&o, N + 7, false)) && !isnan(got_of(&o, N + 8, false)));
+    CHECK(isnan(o.sum[7]) && !isnan(o.sum[8]));
+}
+
+/* ---- Layouts --------------------------------------------------------------------------------- */
+
+static void interleave(void) {
+    enum { UNITS = 72, APART = 80 };
+    uint32_t units[PQ_MR * APART], tile[PQ_MR * UNITS + 16 + GUARD];
+    for (int i = 0; i < PQ_MR * APART; i++)
+        units[i] = random32();
+    for (int rows = 1; rows <= PQ_MR; rows++)
+        for (int n = 8; n <= UNITS; n += 8) {
+            memset(tile, 0xaa, sizeof tile);
+            kernels->interleave(tile, units, APART, rows, n);
+            for (int i = 0; i < n; i++)
+                for (int r = 0; r < rows; r++)
+                    CHECK(tile[i * rows + r] == units[r * APART + i]);
+            for (int i = n * rows + 16; i < PQ_MR * UNITS + 16 + GUARD; i++)
+                CHECK(tile[i] == 0xaaaaaaaa);
+        }
+}
+
+static void widen(void) {
+    int8_t codes[N * PQ_NR];
+    static float wide[N * PQ_NR + GUARD];
+    for (int i = 0; i < N * PQ_NR; i++)
+        codes[i] = (int8_t)(i % 3 ? (int)(random32() % 255) - 127 : i % 2 ? 127 : -127);
+    for (int n = 2; n <= N; n += 2) {
+        memset(wide, 0xaa, sizeof wide);
+        kernels->widen_f32(wide, codes, n);
+        for (int i = 0; i < n * PQ_NR; i++)
+            CHECK(wide[i] == codes[i]);
+        CHECK(((uint32_t *)wide)[n * PQ_NR] == 0xaaaaaaaa);
+        memset(wide, 0xaa, sizeof wide);
+        kernels->widen_bf16(wide, codes, n);
+        const uint16_t *pairs = (const uint16_t *)wide;
+        for (int i = 0; i < n * PQ_NR; i++) {
+            int position = i / PQ_NR, c = i % PQ_NR;
+            CHECK(pq_bf16_to_f32(pairs[(position / 2 * PQ_NR + c) * 2 + position % 2]) == codes[i]);
+        }
+        CHECK(pairs[n * PQ_NR] == 0xaaaa);
+    }
+}
+
+/* ---- Sums ------------------------------------------------------------------------------------ */
+
+static void rescale_and_merge(void) {
+    enum { PANELS = 4, SIZE = PANELS * PQ_MR * PQ_NR + GUARD };
+    static float acc[SIZE], more[SIZE], scaled[SIZE], merged[SIZE];
+    float a[PQ_MR], b[PQ_MR];
+    for (int i = 0; i < SIZE; i++) {
+        acc[i] = uniform(-9, 9);
+        more[i] = uniform(-9, 9);
+    }
+    for (int rows = 1; rows <= PQ_MR; rows++) {
+        for (int r = 0; r < rows; r++) {
+            a[r] = uniform(0, 1);
+            b[r] = r % 3 ? uniform(0, 1) : 1;
+        }
+        memcpy(scaled, acc, sizeof acc);
+        memcpy(merged, acc, sizeof acc);
+        kernels->rescale(scaled, a, rows, PANELS);
+        kernels->merge(merged, a, more, b, rows, PANELS);
+        for (int i = 0; i < SIZE; i++) {
+            int r = i / PQ_NR % rows;
+            bool inside = i < PANELS * rows * PQ_NR;
+            float left = acc[i] * a[r], right = more[i] * b[r];
+            CHECK(scaled[i] == (inside ? left : acc[i]));
+            CHECK(merged[i] == (inside ? left + right : acc[i]));
+        }
+    }
+}
+
+int main(void) {
+    for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
+        if (!pq_isa_runs(isa))
+            continue;
+        kernels = pq_ops_get(isa)->attend;
+        random_state = 20251125;
+        char name[64];
+#define KERNEL(test)                                                                               \
+    do {                                                                                           \
+        test();                                                                                    \
+        snprintf(name, sizeof name, "%s %s", #test, pq_isa_name(isa));                             \
+        tap_report(name);                                                                          \
+    } while (0)
+        KERNEL(softmax);
+        KERNEL(softmax_edges);
+        KERNEL(interleave);
+        KERNEL(widen);
+        KERNEL(rescale_and_merge);
+    }
+    return tap_done();
+}
