@@ -1,6 +1,6 @@
 /* product.h - products of FP32 matrices, on the tile kernel that keeps one order of additions: the
- * same bits on every ISA and for every number of threads.  (A BLAS was measured and is slower, see
- * docs/results.md; and its sums depend on the processor it finds.) */
+ * same bits on every ISA and for every number of threads.  (An optimised BLAS, measured beside
+ * it, was no faster; and its sums depend on the processor that it finds.) */
 #ifndef PQ_QUANT_PRODUCT_H
 #define PQ_QUANT_PRODUCT_H
 
