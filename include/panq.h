@@ -115,6 +115,9 @@ struct pq_config {
     bool thinks; /* may think where its template can; openPangu-1B has no_think only */
     enum pq_scheme scheme;
     int group; /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
+    /* Whose input is multiplied by a Hadamard matrix before it meets the weights: down's, and a
+     * tied head's around its norm's gamma (docs/format.md). */
+    bool rotates_down, rotates_head;
 };
 
 struct pq_tensor_info {

@@ -50,6 +50,10 @@ static void print_model(const struct pq_config *c, const struct pq_tally *tally,
     printf("thinking   %s%s\n", *modes ? modes : "not known: ", *modes ? "" : why);
     printf("weights    %s; %.3f bits a weight in the linears, scales included\n", scheme,
            pq_tally_bits(tally));
+    if (c->rotates_down || c->rotates_head)
+        printf("rotates    the inputs of %s%s%s as it runs\n", c->rotates_down ? "down" : "",
+               c->rotates_down && c->rotates_head ? " and " : "",
+               c->rotates_head ? "the head" : "");
     printf("total      %s in %d tensors\n\n", pq_human_bytes((double)tally->bytes, total),
            tally->tensors);
 }
@@ -102,12 +106,13 @@ static int print_json(const struct pq_config *c, const struct pq_tally *tally,
         const struct pq_tally_group *g = &tally->group[i];
         json_array_append_new(tensors, tensor_json(g->name, g->count, g->bytes, g->first, false));
     }
-    json_t *config = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b}",
-                               "vocab", c->vocab, "hidden", c->hidden, "ffn", c->ffn, "layers",
-                               c->layers, "heads", c->heads, "kv_heads", c->kv_heads, "head_dim",
-                               c->head_dim, "max_positions", c->max_positions, "rope_theta",
-                               (double)c->rope.theta, "norm_eps", (double)c->norm_eps, "tied",
-                               c->tied, "qkv_bias", c->qkv_bias, "thinks", c->thinks);
+    json_t *config = json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:b, s:b}", "vocab",
+        c->vocab, "hidden", c->hidden, "ffn", c->ffn, "layers", c->layers, "heads", c->heads,
+        "kv_heads", c->kv_heads, "head_dim", c->head_dim, "max_positions", c->max_positions,
+        "rope_theta", (double)c->rope.theta, "norm_eps", (double)c->norm_eps, "tied", c->tied,
+        "qkv_bias", c->qkv_bias, "thinks", c->thinks, "rotates_down", c->rotates_down,
+        "rotates_head", c->rotates_head);
     json_t *group = c->scheme != PQ_SCHEME_W4A8    ? json_null()
                     : c->group == PQ_GROUP_CHANNEL ? json_string("channel")
                                                    : json_integer(c->group);

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include "cpu/hadamard.h"
 #include "io/json.h"
 
 #include <errno.h>
@@ -131,10 +132,8 @@ static enum pq_status find_family(const struct pq_json *top, const struct family
 /* ---- Quantization ---------------------------------------------------------------------------- */
 
 static const struct rule panq_rules[] = {
-    {"quant_method", NULL, true},
-    {"format", "\"w4a8\"", true},
-    {"version", "1", true},
-    {"group_size", NULL, true},
+    {"quant_method", NULL, true}, {"format", NULL, true},           {"version", "1", true},
+    {"group_size", NULL, false},  {"online_hadamard", NULL, false},
 };
 /* The layouts that compressed-tensors calls int-quantized, of 8 bits, and pack-quantized, of 4.
  * Which linears they hold is told by their tensors, so targets and ignore may say anything. */
@@ -199,9 +198,49 @@ static enum pq_status check_rules(const struct pq_json *at, const struct rule *r
 
 #define CHECK_RULES(at, rules, err) check_rules(at, rules, sizeof rules / sizeof rules[0], err)
 
+/* One linear of online_hadamard, an input of `width` that rotates. */
+static enum pq_status read_rotation(const struct pq_json *at, const json_t *list, int width,
+                                    bool *rotates, struct pq_err *err) {
+    if (*rotates) /* named twice */
+        return refuse(at, "online_hadamard", list, err);
+    if (!pq_hadamard_exists(width))
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: key \"%sonline_hadamard\" is %s, but panq can make no Hadamard matrix "
+                       "of order %d",
+                       at->file, at->path, pq_json_show(list).text, width);
+    *rotates = true;
+    return PQ_OK;
+}
+
+static enum pq_status read_rotations(const struct pq_json *at, struct pq_config *c,
+                                     struct pq_err *err) {
+    const json_t *list = pq_json_find(at, "online_hadamard");
+    if (list && !json_is_array(list))
+        return refuse(at, "online_hadamard", list, err);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *name = json_array_get(list, i);
+        if (is_json(name, "\"down_proj\""))
+            PQ_TRY(read_rotation(at, list, c->ffn, &c->rotates_down, err));
+        else if (is_json(name, "\"lm_head\"") && c->tied) /* others have their gamma folded */
+            PQ_TRY(read_rotation(at, list, c->hidden, &c->rotates_head, err));
+        else
+            return refuse(at, "online_hadamard", list, err);
+    }
+    return PQ_OK;
+}
+
 static enum pq_status read_panq(const struct pq_json *quantization, struct pq_config *config,
                                 struct pq_err *err) {
+    const char *format;
     PQ_TRY(CHECK_RULES(quantization, panq_rules, err));
+    PQ_TRY(read_rotations(quantization, config, err));
+    PQ_TRY(pq_json_string(quantization, "format", &format, err));
+    if (strcmp(format, "w8a8") == 0) {
+        config->scheme = PQ_SCHEME_W8A8;
+        return refuse_if_given(quantization, "group_size", err);
+    }
+    if (strcmp(format, "w4a8") != 0)
+        return refuse(quantization, "format", pq_json_find(quantization, "format"), err);
     int group;
     PQ_TRY(pq_json_int(quantization, "group_size", 0, 256, &group, err));
     if (group != 32 && group != 256 && group != PQ_GROUP_CHANNEL)

@@ -8,7 +8,7 @@
 #define PQ_MAX_INPUTS 131072
 
 /* Read the config.json at path: a family that panq knows, sizes that its kernels take, and a
- * quantization_config that is absent, panq's own or compressed-tensors' int8.
+ * quantization_config that is absent, panq's own or compressed-tensors'.
  * Errors: PQ_EIO, PQ_ENOMEM, PQ_EFORMAT, and PQ_EUNSUPPORTED for another model, naming the key. */
 enum pq_status pq_config_load(struct pq_config *out, const char *path, struct pq_err *err);
 

@@ -1,8 +1,13 @@
 /* Every family is Llama with more or fewer biases and, in Qwen3, a norm over each head of q and k:
  *   x += o(attention(rope(norm(q(n1))), rope(norm(k(n1))), v(n1))),  n1 = rmsnorm(x)
  *   x += down(silu(gate(n2)) * up(n2)),                              n2 = rmsnorm(x)
+ * Where the config asks for it, down's input is multiplied by a Hadamard matrix H (QuaRot,
+ * arXiv:2404.00456, section 4), and a tied head's is (gamma * rmsnorm(x H^T)) H: the embedding is
+ * rotated then, and x with it, but gamma belongs to the channels of before.
  * The residual stream x is FP32; a linear's input is rounded once, to what its weights meet. */
 #include "model/layer.h"
+
+#include <string.h>
 
 /* ---- Inputs of linears ----------------------------------------------------------------------- */
 
@@ -13,6 +18,7 @@ struct input {
     const float *gamma; /* the norm of x, or */
     const float *rows;  /* [m][width] as it is */
     const int *pick;    /* row r is the norm of x's row pick[r]; NULL: of row r */
+    const struct pq_hadamard *rotation; /* of what a row is then; NULL: none */
 };
 
 static struct input input_of(const struct pq_pass *p, const struct pq_layer *layer,
@@ -33,9 +39,11 @@ static struct input input_of(const struct pq_pass *p, const struct pq_layer *lay
     case PQ_INPUT_DOWN:
         input.rows = p->s->mlp;
         input.width = c->ffn;
+        input.rotation = c->rotates_down ? &p->model->down_rotation : NULL;
         break;
     case PQ_INPUT_HEAD:
         input.gamma = p->model->norm;
+        input.rotation = c->rotates_head ? &p->model->head_rotation : NULL;
         break;
     }
     return input;
@@ -49,6 +57,17 @@ struct making {
     bool want_integers, want_fp; /* the forms that the linears take */
 };
 
+/* The norm of x: of a rotated one in the channels that gamma belongs to. */
+static void make_norm(const struct pq_pass *p, const struct input *input, const float *x,
+                      float *row) {
+    if (input->rotation) {
+        memcpy(row, x, (size_t)input->width * sizeof *row);
+        p->e->hadamard(row, input->rotation, true);
+        x = row;
+    }
+    p->e->rmsnorm(row, x, input->gamma, input->width, p->model->config.norm_eps);
+}
+
 static void make_row(const struct making *making, int r, unsigned char *scratch) {
     const struct pq_pass *p = making->pass;
     const struct input *input = &making->input;
@@ -57,9 +76,12 @@ static void make_row(const struct making *making, int r, unsigned char *scratch)
     const float *x = input->gamma ? row : input->rows + (size_t)r * (size_t)width;
     if (input->gamma) {
         size_t from = (size_t)(input->pick ? input->pick[r] : r);
-        p->e->rmsnorm(row, p->s->x + from * (size_t)width, input->gamma, width,
-                      p->model->config.norm_eps);
+        make_norm(p, input, p->s->x + from * (size_t)width, row);
+    } else if (input->rotation) {
+        x = memcpy(row, x, (size_t)width * sizeof *row);
     }
+    if (input->rotation)
+        p->e->hadamard(row, input->rotation, false);
     if (p->observer)
         p->observer->row(p->observer->user, input->which, r, x, width);
     if (making->want_integers)

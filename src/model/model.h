@@ -22,8 +22,13 @@ struct pq_model {
     float *norm;                                         /* [hidden], the last one */
     float *frequencies;                                  /* [head_dim / 2], see rope.h */
     struct pq_linear head;
-    struct pq_arena arena; /* all of the above */
+    struct pq_hadamard down_rotation, head_rotation; /* of their inputs; zeros: none */
+    struct pq_arena arena;                           /* all of the above */
 };
+
+/* Plan the rotations that config asks for; they are closed with the model, or by the other. */
+enum pq_status pq_model_open_rotations(struct pq_model *model, struct pq_err *err);
+void pq_model_close_rotations(struct pq_model *model);
 
 /* Row `id` of the embedding to x [hidden]. */
 void pq_model_embed(const struct pq_model *model, int32_t id, float *x);

@@ -218,6 +218,18 @@ static enum pq_status walk(struct loader *l) {
                        c->hidden);
 }
 
+enum pq_status pq_model_open_rotations(struct pq_model *model, struct pq_err *err) {
+    const struct pq_config *c = &model->config;
+    if (c->rotates_down)
+        PQ_TRY(pq_hadamard_open(&model->down_rotation, c->ffn, err));
+    return c->rotates_head ? pq_hadamard_open(&model->head_rotation, c->hidden, err) : PQ_OK;
+}
+
+void pq_model_close_rotations(struct pq_model *model) {
+    pq_hadamard_close(&model->down_rotation);
+    pq_hadamard_close(&model->head_rotation);
+}
+
 static enum pq_status load(struct loader *l) {
     struct pq_model *m = l->model;
     const struct pq_config *c = &m->config;
@@ -229,6 +241,7 @@ static enum pq_status load(struct loader *l) {
     m->layers = calloc((size_t)c->layers, sizeof *m->layers);
     if (!m->layers)
         return pq_fail(l->err, PQ_ENOMEM, "out of memory for %d layers", c->layers);
+    PQ_TRY(pq_model_open_rotations(m, l->err));
     PQ_TRY(walk(l));
     PQ_TRY(pq_arena_open(&m->arena, l->bytes, false, "the weights", l->err));
     l->packing = true;
@@ -257,6 +270,7 @@ enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *
 void pq_model_close(struct pq_model *model) {
     if (!model)
         return;
+    pq_model_close_rotations(model);
     pq_arena_close(&model->arena);
     free(model->layers);
     free(model);

@@ -56,6 +56,8 @@ enum pq_status pq_stream_open(struct pq_stream **out, const struct pq_config *co
     s->model.fp = fp;
     enum pq_status status = allocate(s, lengths, err);
     if (status == PQ_OK)
+        status = pq_model_open_rotations(&s->model, err);
+    if (status == PQ_OK)
         status = open_context(s, lengths, pool, err);
     if (status == PQ_OK)
         *out = s;
@@ -68,6 +70,7 @@ void pq_stream_close(struct pq_stream *s) {
     if (!s)
         return;
     pq_context_close(s->ctx);
+    pq_model_close_rotations(&s->model);
     free(s->model.frequencies);
     free(s->attention);
     free(s->x);

@@ -529,6 +529,44 @@ static void test_panq_quantization(void) {
         CHECK(refuses(copy, bad[i].key, bad[i].value, bad[i].status, bad[i].words));
 }
 
+/* Rotations of inputs, in either scheme; a tied head's only. */
+static void test_online_hadamard(void) {
+    struct pq_err err;
+    struct pq_config c;
+    char w8[1200], tied[1200];
+    snprintf(w8, sizeof w8, "%s",
+             quantized("w8.json", "{\"quant_method\": \"panq\", \"format\": \"w8a8\","
+                                  "\"version\": 1, \"online_hadamard\": [\"down_proj\"]}"));
+    CHECK_OK(pq_config_load(&c, w8, &err));
+    CHECK(c.scheme == PQ_SCHEME_W8A8 && c.group == PQ_GROUP_CHANNEL);
+    CHECK(c.rotates_down && !c.rotates_head);
+    CHECK_OK(load(&c, w8, "quantization_config.online_hadamard", NULL, &err));
+    CHECK(c.scheme == PQ_SCHEME_W8A8 && !c.rotates_down && !c.rotates_head);
+    CHECK_OK(load(&c, w8, "quantization_config.online_hadamard", "[]", &err));
+    CHECK(!c.rotates_down && !c.rotates_head);
+    snprintf(tied, sizeof tied, "%s", with(w8, "tie_word_embeddings", "true"));
+    rename(tied, scratch_path("tied.json"));
+    snprintf(tied, sizeof tied, "%s", scratch_path("tied.json"));
+    CHECK_OK(load(&c, tied, "quantization_config.online_hadamard", "[\"lm_head\", \"down_proj\"]",
+                  &err));
+    CHECK(c.tied && c.rotates_down && c.rotates_head);
+    CHECK_OK(load(&c, tied, "quantization_config.online_hadamard", "[\"lm_head\"]", &err));
+    CHECK(!c.rotates_down && c.rotates_head);
+    const char *key = "quantization_config.online_hadamard";
+    CHECK(refuses(w8, key, "[\"lm_head\"]", PQ_EUNSUPPORTED, "is [\"lm_head\"]"));
+    CHECK(refuses(w8, key, "\"down_proj\"", PQ_EUNSUPPORTED, "is \"down_proj\""));
+    CHECK(refuses(w8, key, "[\"up_proj\"]", PQ_EUNSUPPORTED, "is [\"up_proj\"]"));
+    CHECK(refuses(w8, key, "[1]", PQ_EUNSUPPORTED, "is [1]"));
+    CHECK(
+        refuses(w8, key, "[\"down_proj\", \"down_proj\"]", PQ_EUNSUPPORTED, "is [\"down_proj\","));
+    CHECK(refuses(w8, "quantization_config.group_size", "32", PQ_EUNSUPPORTED, "is 32"));
+    /* 11008 = 2^8 x 43, whose matrix panq does not make. */
+    struct pq_config kept = {.vocab = -7};
+    CHECK(load(&kept, w8, "intermediate_size", "11008", &err) == PQ_EUNSUPPORTED);
+    CHECK(kept.vocab == -7 && strstr(err.text, "online_hadamard") && strstr(err.text, "11008"));
+    CHECK(load(&kept, tied, "hidden_size", "11008", &err) == PQ_OK); /* only down rotates */
+}
+
 /* As llm-compressor writes it. */
 static const char compressed[] =
     "{\"config_groups\": {\"group_0\": {\"input_activations\": {\"actorder\": null,"
@@ -703,6 +741,7 @@ int main(void) {
     RUN(test_rope);
     RUN(test_families_refuse);
     RUN(test_panq_quantization);
+    RUN(test_online_hadamard);
     RUN(test_compressed_tensors);
     RUN(test_packed);
     RUN(test_generation);
