@@ -367,16 +367,24 @@ enum pq_status pq_diverge(struct pq_divergence *out, const float *p, const float
 /* Called from time to time; done and total are in bytes of source weights.  false asks to stop. */
 typedef bool pq_progress_fn(void *user, const char *what, uint64_t done, uint64_t total);
 
+enum pq_recipe_name {
+    PQ_RECIPE_RTN,    /* round to nearest */
+    PQ_RECIPE_ROTATE, /* the same of weights rotated by Hadamard matrices: docs/format.md */
+};
+
 struct pq_quantize_options {
-    enum pq_scheme scheme;    /* W8A8 or W4A8 */
-    int group;                /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
+    enum pq_scheme scheme; /* W8A8 or W4A8 */
+    int group;             /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
+    enum pq_recipe_name recipe;
+    uint64_t seed;            /* ROTATE: of the signs */
     bool portable;            /* head and embeddings stay, W4 is pack-quantized: docs/format.md */
     pq_progress_fn *progress; /* may be NULL */
     void *user;
 };
 
-/* Round-to-nearest quantization of the checkpoint in `dir` into the new directory `out`, a tensor
- * at a time.  `out` appears whole or not at all. */
+/* Quantize the checkpoint in `dir` into the new directory `out`, a tensor at a time.  `out` appears
+ * whole or not at all.  PQ_EUNSUPPORTED, among others: ROTATE, and panq can make no Hadamard matrix
+ * of the order of one of its sizes. */
 enum pq_status pq_quantize(const char *dir, const char *out,
                            const struct pq_quantize_options *options, struct pq_pool *pool,
                            struct pq_err *err);

@@ -12,6 +12,8 @@ struct quantize {
     int scheme; /* index of --scheme's words; -1 = not given */
     int group;  /* index of --group's words; -1 = not given */
     int threads;
+    int recipe; /* enum pq_recipe_name */
+    uint64_t seed;
     bool portable, json;
 };
 
@@ -33,10 +35,20 @@ static const struct pq_option options[] = {
      .value = "32|256|channel",
      FIELD(group),
      .help = "inputs that share a multiplier in w4a8 (default 32)"},
+    {.name = "recipe",
+     .kind = PQ_OPTION_CHOICE,
+     .value = "rtn|rotate",
+     FIELD(recipe),
+     .help = "round to nearest (default), or do so after rotations"},
+    {.name = "seed",
+     .kind = PQ_OPTION_U64,
+     .value = "N",
+     FIELD(seed),
+     .help = "of the rotations' signs (default 0)"},
     {.name = "portable",
      .kind = PQ_OPTION_FLAG,
      FIELD(portable),
-     .help = "leave head and embeddings as they are, for other engines"},
+     .help = "leave head and embeddings in floating point, for other engines"},
     {.name = "threads",
      .kind = PQ_OPTION_INT,
      .value = "N",
@@ -98,6 +110,8 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
         return pq_usage_error(command, "--group is for w4a8; w8a8 has one scale a channel");
     struct pq_quantize_options o = {.scheme = q.scheme ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8,
                                     .group = groups[q.group < 0 ? 0 : q.group],
+                                    .recipe = (enum pq_recipe_name)q.recipe,
+                                    .seed = q.seed,
                                     .portable = q.portable,
                                     .progress = pq_progress_step,
                                     .user = &progress};
@@ -121,8 +135,8 @@ const struct pq_command pq_command_quantize = {
     .summary = "write a checkpoint with 8-bit or 4-bit weights",
     .details =
         "OUT appears whole or not at all: it is written beside and renamed.  A w8a8 OUT is in\n"
-        "compressed-tensors' int-quantized layout; --portable makes one that\n"
-        "transformers loads unchanged.\n",
+        "compressed-tensors' int-quantized layout unless it is rotated; --portable makes one\n"
+        "that transformers loads unchanged.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_quantize,

@@ -15,9 +15,9 @@
 struct input {
     enum pq_input which;
     int m, width;
-    const float *gamma; /* the norm of x, or */
-    const float *rows;  /* [m][width] as it is */
-    const int *pick;    /* row r is the norm of x's row pick[r]; NULL: of row r */
+    const float *gamma;                 /* the norm of x, or */
+    const float *rows;                  /* [m][width] as it is */
+    const int *pick;                    /* row r is the norm of x's row pick[r]; NULL: of row r */
     const struct pq_hadamard *rotation; /* of what a row is then; NULL: none */
 };
 

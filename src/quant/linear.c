@@ -1,6 +1,5 @@
 #include "quant/linear.h"
 
-#include "base/threads.h"
 #include "model/packed.h"
 #include "quant/pack.h"
 #include "quant/rtn.h"
@@ -34,14 +33,14 @@ static struct shape shape_of(const struct pq_stored_linear *linear) {
 
 /* ---- Declaring ------------------------------------------------------------------------------- */
 
-/* P + suffix [n, k], where the linear's source is P.weight; k = 0: [n]. */
+/* P + suffix [n, k], where the linear is P.weight; k = 0: [n]. */
 static enum pq_status declare(const struct pq_stored_linear *linear, struct pq_writer *writer,
                               const char *suffix, const char *dtype, size_t n, size_t k,
                               struct pq_err *err) {
-    const char *source = linear->source->info.name;
     char *name = NULL;
-    if (asprintf(&name, "%.*s%s", (int)(strlen(source) - strlen(".weight")), source, suffix) < 0)
-        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", source);
+    int length = (int)(strlen(linear->name) - strlen(".weight"));
+    if (asprintf(&name, "%.*s%s", length, linear->name, suffix) < 0)
+        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", linear->name);
     int64_t shape[2] = {(int64_t)n, (int64_t)k};
     enum pq_status status = pq_writer_declare(writer, name, dtype, k ? 2 : 1, shape, err);
     free(name);
@@ -74,12 +73,14 @@ enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
 /* A thread's own row. */
 struct scratch {
     float *w;             /* [k] */
+    double *temp;         /* [k] */
     int8_t *codes;        /* [k] */
     uint8_t *multipliers; /* [groups] */
 };
 
 struct work {
     const struct pq_stored_linear *linear;
+    struct pq_transformed matrix;
     struct shape shape;
     int first;               /* row where the block begins */
     uint8_t *codes;          /* [rows of a block][code_bytes] */
@@ -101,9 +102,9 @@ static void quantize_row(void *arg, int task, int thread) {
     const struct pq_stored_linear *linear = work->linear;
     const struct shape *s = &work->shape;
     struct scratch *own = &work->scratch[thread];
-    size_t row = (size_t)work->first + (size_t)task, k = (size_t)s->k;
+    size_t row = (size_t)work->first + (size_t)task;
     float *scale = work->scales + row * s->scales;
-    pq_tensor_to_f32(linear->source, row * k, k, own->w);
+    pq_transformed_row(&work->matrix, (int)row, own->w, own->temp);
     *scale = 0;
     if (pq_rtn_nonfinite(own->w, s->k) >= 0)
         return;
@@ -120,20 +121,27 @@ static void quantize_row(void *arg, int task, int thread) {
         pq_pack_groups(own->multipliers, s->groups, work->groups + row * s->group_bytes);
 }
 
-/* The sentence for the first of the block's rows [rows] that is not finite, if there is one. */
-static enum pq_status check_finite(const struct work *work, int rows, struct pq_err *err) {
+/* The sentence for the first weight of the source that is not finite, or for the transform. */
+static enum pq_status nonfinite(const struct work *work, struct pq_err *err) {
     const struct pq_tensor *source = work->linear->source;
     size_t k = (size_t)work->shape.k;
-    for (int row = work->first; row < work->first + rows; row++) {
-        if (work->scales[(size_t)row * work->shape.scales] != 0)
-            continue;
-        float *w = work->scratch[0].w;
+    float *w = work->scratch[0].w;
+    for (int row = 0; row < work->shape.n; row++) {
         pq_tensor_to_f32(source, (size_t)row * k, k, w);
         int column = pq_rtn_nonfinite(w, work->shape.k);
-        return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is %f at row %d, column %d",
-                       source->info.file, source->info.name, w[column], row, column);
+        if (column >= 0)
+            return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is %f at row %d, column %d",
+                           source->info.file, source->info.name, w[column], row, column);
     }
-    return PQ_OK;
+    return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is too large to be rotated", source->info.file,
+                   source->info.name);
+}
+
+static bool block_is_finite(const struct work *work, int rows) {
+    for (int row = work->first; row < work->first + rows; row++)
+        if (work->scales[(size_t)row * work->shape.scales] == 0)
+            return false;
+    return true;
 }
 
 static enum pq_status write_blocks(struct work *work, int block, struct pq_writer *writer,
@@ -145,7 +153,8 @@ static enum pq_status write_blocks(struct work *work, int block, struct pq_write
     for (; work->first < s->n; work->first += block) {
         int rows = s->n - work->first < block ? s->n - work->first : block;
         pq_pool_run(pool, rows, quantize_row, work);
-        PQ_TRY(check_finite(work, rows, err));
+        if (!block_is_finite(work, rows))
+            return nonfinite(work, err);
         PQ_TRY(pq_writer_append(writer, work->codes, (size_t)rows * s->code_bytes, err));
         pq_map_forget(source->map, (const char *)source->data + (size_t)work->first * row_bytes,
                       (size_t)rows * row_bytes);
@@ -168,9 +177,10 @@ static bool allocate(struct work *work, int block) {
     for (int i = 0; good && i < work->threads; i++) {
         struct scratch *own = &work->scratch[i];
         own->w = malloc(k * sizeof *own->w);
+        own->temp = malloc(k * sizeof *own->temp);
         own->codes = malloc(k);
         own->multipliers = malloc((size_t)work->shape.groups + 1);
-        good = own->w && own->codes && own->multipliers;
+        good = own->w && own->temp && own->codes && own->multipliers;
     }
     return good;
 }
@@ -178,6 +188,7 @@ static bool allocate(struct work *work, int block) {
 static void release(struct work *work) {
     for (int i = 0; work->scratch && i < work->threads; i++) {
         free(work->scratch[i].w);
+        free(work->scratch[i].temp);
         free(work->scratch[i].codes);
         free(work->scratch[i].multipliers);
     }
@@ -185,6 +196,7 @@ static void release(struct work *work) {
     free(work->scales);
     free(work->groups);
     free(work->codes);
+    pq_transformed_close(&work->matrix);
 }
 
 enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
@@ -195,9 +207,11 @@ enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
     int block = work.shape.k < BLOCK_WEIGHTS ? BLOCK_WEIGHTS / work.shape.k : 1;
     block = block < work.shape.n ? block : work.shape.n;
     enum pq_status status =
-        allocate(&work, block)
-            ? write_blocks(&work, block, writer, pool, progress, err)
-            : pq_fail(err, PQ_ENOMEM, "%s: out of memory", linear->source->info.name);
+        allocate(&work, block) ? PQ_OK : pq_fail(err, PQ_ENOMEM, "%s: out of memory", linear->name);
+    if (status == PQ_OK)
+        status = pq_transformed_open(&work.matrix, linear->transform, linear->name, pool, err);
+    if (status == PQ_OK)
+        status = write_blocks(&work, block, writer, pool, progress, err);
     release(&work);
     return status;
 }

@@ -1,5 +1,6 @@
 /* linear.h - one linear from its floating-point tensor to the stored form, a block of rows at a
- * time: what it holds in memory does not grow with the tensor, but for its scales and multipliers.
+ * time: what it holds in memory does not grow with the tensor, but for its scales and multipliers,
+ * and for the whole of a matrix whose rows the transform mixes.
  *
  * The rounding of a row is pq_rtn_w8 or pq_rtn_w4.  Another rounding of the same forms (GPTQ: all
  * rows of a block against one Hessian) takes their place in this file. */
@@ -7,11 +8,13 @@
 #define PQ_QUANT_LINEAR_H
 
 #include "io/safetensors_write.h"
-#include "model/checkpoint.h"
 #include "quant/progress.h"
+#include "quant/transform.h"
 
 struct pq_stored_linear {
-    const struct pq_tensor *source; /* P.weight, [n, k], borrowed */
+    const char *name; /* "P.weight", borrowed */
+    const struct pq_transform *transform;
+    const struct pq_tensor *source; /* [n, k], pq_transform_source of the name */
     enum pq_scheme scheme;          /* W8A8 or W4A8 */
     int group;                      /* of W4A8, or PQ_GROUP_CHANNEL */
     bool packed;                    /* W4A8 in compressed-tensors' form; whole groups and int32 */
@@ -22,7 +25,7 @@ enum pq_status pq_stored_linear_declare(const struct pq_stored_linear *linear,
                                         struct pq_writer *writer, struct pq_err *err);
 
 /* Quantize on the pool and append.  A weight that is infinite or NaN is PQ_EFORMAT, naming file,
- * tensor, row and column. */
+ * tensor, row and column: the source's, where it has one. */
 enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
                                       struct pq_writer *writer, struct pq_pool *pool,
                                       struct pq_progress *progress, struct pq_err *err);

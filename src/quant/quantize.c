@@ -5,8 +5,8 @@
 #include "io/json.h"
 #include "io/safetensors_write.h"
 #include "model/checkpoint.h"
+#include "quant/floats.h"
 #include "quant/linear.h"
-#include "quant/progress.h"
 #include "quant/recipe.h"
 #include "quant/parts.h"
 
@@ -17,16 +17,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-    COPY_BYTES = 16 << 20, /* of a tensor that is copied, at a time */
-    SMALL_FILE = 64 << 20, /* what goes along with the weights is smaller */
-};
+enum { SMALL_FILE = 64 << 20 }; /* what goes along with the weights is smaller */
 
 struct job {
     const struct pq_checkpoint *ckpt;
     const struct pq_tensor_info *tensors; /* [n] */
     int n;
     struct pq_recipe recipe;
+    struct pq_transform transform;
     struct pq_pool *pool;
     struct pq_progress progress;
 };
@@ -35,6 +33,9 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
     if (options->scheme != PQ_SCHEME_W8A8 && options->scheme != PQ_SCHEME_W4A8)
         return pq_fail(err, PQ_EINVAL, "the scheme to quantize to must be w8a8 or w4a8, not %d",
                        (int)options->scheme);
+    if (options->recipe != PQ_RECIPE_RTN && options->recipe != PQ_RECIPE_ROTATE)
+        return pq_fail(err, PQ_EINVAL, "the recipe must be rtn or rotate, not %d",
+                       (int)options->recipe);
     if (options->scheme == PQ_SCHEME_W4A8 && options->group != 32 && options->group != 256 &&
         options->group != PQ_GROUP_CHANNEL)
         return pq_fail(err, PQ_EINVAL,
@@ -46,13 +47,28 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
 
 /* ---- model.safetensors ----------------------------------------------------------------------- */
 
-/* How tensor i is stored, as a linear; scheme PQ_SCHEME_FP: as it is. */
+/* The tensors are the source's, and the head of a model that is untied. */
+static int count(const struct job *job) {
+    return job->n + job->recipe.transform.untie;
+}
+
+static const char *name_of(const struct job *job, int i) {
+    return i < job->n ? job->tensors[i].name : "lm_head.weight";
+}
+
+/* How tensor i is stored, as a linear; scheme PQ_SCHEME_FP: as floats. */
 static struct pq_stored_linear linear_of(const struct job *job, int i) {
-    const char *name = job->tensors[i].name;
-    return (struct pq_stored_linear){.source = pq_checkpoint_find(job->ckpt, name),
+    const char *name = name_of(job, i);
+    return (struct pq_stored_linear){.name = name,
+                                     .transform = &job->transform,
+                                     .source = pq_transform_source(&job->transform, name),
                                      .scheme = pq_recipe_scheme(&job->recipe, name),
                                      .group = job->recipe.group,
                                      .packed = job->recipe.packed};
+}
+
+static struct pq_stored_floats floats_of(const struct pq_stored_linear *linear) {
+    return (struct pq_stored_floats){linear->name, linear->transform, linear->source};
 }
 
 /* The part that a tensor belongs to: its layer's, or that of all tensors outside of layers. */
@@ -63,42 +79,29 @@ static int part_of(const char *name) {
 
 static enum pq_status declare_part(const struct job *job, int part, struct pq_writer *writer,
                                    struct pq_err *err) {
-    for (int i = 0; i < job->n; i++) {
-        const struct pq_tensor_info *info = &job->tensors[i];
+    for (int i = 0; i < count(job); i++) {
         struct pq_stored_linear linear = linear_of(job, i);
-        if (part_of(info->name) != part)
+        struct pq_stored_floats floats = floats_of(&linear);
+        if (part_of(linear.name) != part)
             continue;
         if (linear.scheme == PQ_SCHEME_FP)
-            PQ_TRY(
-                pq_writer_declare(writer, info->name, info->dtype, info->rank, info->shape, err));
+            PQ_TRY(pq_stored_floats_declare(&floats, writer, err));
         else
             PQ_TRY(pq_stored_linear_declare(&linear, writer, err));
     }
     return pq_writer_begin(writer, err);
 }
 
-static enum pq_status copy_tensor(struct job *job, const struct pq_tensor *tensor,
-                                  struct pq_writer *writer, struct pq_err *err) {
-    size_t bytes = tensor->info.bytes;
-    for (size_t from = 0; from < bytes; from += COPY_BYTES) {
-        const char *data = (const char *)tensor->data + from;
-        size_t n = bytes - from < COPY_BYTES ? bytes - from : COPY_BYTES;
-        PQ_TRY(pq_writer_append(writer, data, n, err));
-        pq_map_forget(tensor->map, data, n);
-        PQ_TRY(pq_progress_add(&job->progress, tensor->info.name, n, err));
-    }
-    return PQ_OK;
-}
-
 static enum pq_status write_part(struct job *job, int part, struct pq_writer *writer,
                                  struct pq_err *err) {
     PQ_TRY(declare_part(job, part, writer, err));
-    for (int i = 0; i < job->n; i++) {
+    for (int i = 0; i < count(job); i++) {
         struct pq_stored_linear linear = linear_of(job, i);
-        if (part_of(job->tensors[i].name) != part)
+        struct pq_stored_floats floats = floats_of(&linear);
+        if (part_of(linear.name) != part)
             continue;
         if (linear.scheme == PQ_SCHEME_FP)
-            PQ_TRY(copy_tensor(job, linear.source, writer, err));
+            PQ_TRY(pq_stored_floats_write(&floats, writer, job->pool, &job->progress, err));
         else
             PQ_TRY(pq_stored_linear_write(&linear, writer, job->pool, &job->progress, err));
     }
@@ -108,9 +111,9 @@ static enum pq_status write_part(struct job *job, int part, struct pq_writer *wr
 /* Count what an earlier run has done. */
 static enum pq_status skip_part(struct job *job, int part, struct pq_err *err) {
     size_t bytes = 0;
-    for (int i = 0; i < job->n; i++)
-        if (part_of(job->tensors[i].name) == part)
-            bytes += job->tensors[i].bytes;
+    for (int i = 0; i < count(job); i++)
+        if (part_of(name_of(job, i)) == part)
+            bytes += linear_of(job, i).source->info.bytes;
     return pq_progress_add(&job->progress, "what is there already", bytes, err);
 }
 
@@ -140,7 +143,7 @@ static enum pq_status write_weights(struct job *job, const struct pq_staging *st
 
 /* ---- What goes along ------------------------------------------------------------------------- */
 
-/* The source's config.json with a quantization_config. */
+/* The source's config.json with a quantization_config, and untied where the model is. */
 static enum pq_status write_config(const struct job *job, const struct pq_staging *staging,
                                    struct pq_err *err) {
     char *path = pq_path_join(pq_checkpoint_dir(job->ckpt), "config.json"), *text = NULL;
@@ -148,8 +151,11 @@ static enum pq_status write_config(const struct job *job, const struct pq_stagin
     enum pq_status status = PQ_ENOMEM;
     if (path)
         status = pq_json_load(&config, path, err);
-    if (status == PQ_OK &&
-        json_object_set_new(config, "quantization_config", pq_recipe_describe(&job->recipe)) == 0)
+    bool good = status == PQ_OK && json_object_set_new(config, "quantization_config",
+                                                       pq_recipe_describe(&job->recipe)) == 0;
+    if (good && job->recipe.transform.untie)
+        good = json_object_set_new(config, "tie_word_embeddings", json_false()) == 0;
+    if (good)
         /* 16 digits write 1e-05 as 1e-05, and lose nothing of what was written with as many. */
         text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
     if (text)
@@ -230,6 +236,7 @@ static enum pq_status stamp_of(const struct job *job, char **stamp, struct pq_er
 }
 
 static enum pq_status make(struct job *job, const struct pq_staging *staging, struct pq_err *err) {
+    PQ_TRY(pq_transform_open(&job->transform, job->ckpt, &job->recipe.transform, err));
     PQ_TRY(write_config(job, staging, err));
     PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
     return write_weights(job, staging, err);
@@ -268,12 +275,15 @@ enum pq_status pq_quantize(const char *dir, const char *out,
     job.progress = (struct pq_progress){.fn = options->progress, .user = options->user};
     for (int i = 0; i < job.n; i++)
         job.progress.total += job.tensors[i].bytes;
+    if (job.recipe.transform.untie)
+        job.progress.total += pq_checkpoint_find(ckpt, "model.embed_tokens.weight")->info.bytes;
     enum pq_status status = config->scheme == PQ_SCHEME_FP
                                 ? quantize(&job, out, err)
                                 : pq_fail(err, PQ_EUNSUPPORTED,
                                           "%s: is quantized already (%s); the source must be "
                                           "BF16, F16 or F32",
                                           dir, pq_scheme_name(config->scheme));
+    pq_transform_close(&job.transform);
     pq_checkpoint_close(ckpt);
     return status;
 }

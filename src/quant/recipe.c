@@ -1,5 +1,6 @@
 #include "quant/recipe.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,12 +8,20 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
                                 const struct pq_config *config) {
     /* 4 bits cost the head more than they save. */
     enum pq_scheme head = options->portable ? PQ_SCHEME_FP : PQ_SCHEME_W8A8;
+    bool rotates = options->recipe == PQ_RECIPE_ROTATE, untie = rotates && options->portable;
     return (struct pq_recipe){
         .linears = options->scheme,
         .head = head,
-        .embedding = config->tied ? head : PQ_SCHEME_FP,
+        .embedding = config->tied && !untie ? head : PQ_SCHEME_FP,
         .group = options->scheme == PQ_SCHEME_W4A8 ? options->group : PQ_GROUP_CHANNEL,
         .packed = options->scheme == PQ_SCHEME_W4A8 && options->portable && options->group != 256,
+        .transform = {.rotate_stream = rotates,
+                      .rotate_heads = rotates,
+                      .rotate_down = rotates && !options->portable,
+                      .untie = untie && config->tied,
+                      .seed = options->seed},
+        .rotates_head = rotates && !options->portable && config->tied,
+        .portable = options->portable,
     };
 }
 
@@ -53,21 +62,32 @@ static json_t *describe_compressed(const struct pq_recipe *recipe) {
                      "ignore", ignore);
 }
 
+static json_t *describe_panq(const struct pq_recipe *recipe) {
+    bool w4 = recipe->linears == PQ_SCHEME_W4A8;
+    json_t *online = NULL;
+    if (recipe->transform.rotate_down)
+        online = json_pack("[s, s*]", "down_proj", recipe->rotates_head ? "lm_head" : NULL);
+    return json_pack("{s:s, s:s, s:i, s:o*, s:o*}", "quant_method", "panq", "format",
+                     pq_scheme_name(recipe->linears), "version", 1, "group_size",
+                     w4 ? json_integer(recipe->group) : NULL, "online_hadamard", online);
+}
+
 json_t *pq_recipe_describe(const struct pq_recipe *recipe) {
-    if (recipe->linears == PQ_SCHEME_W8A8 || recipe->packed)
-        return describe_compressed(recipe);
-    return json_pack("{s:s, s:s, s:i, s:i}", "quant_method", "panq", "format", "w4a8", "version", 1,
-                     "group_size", recipe->group);
+    bool compressed = recipe->linears == PQ_SCHEME_W8A8 || recipe->packed;
+    return compressed && !recipe->transform.rotate_down ? describe_compressed(recipe)
+                                                        : describe_panq(recipe);
 }
 
 struct pq_recipe_text pq_recipe_show(const struct pq_recipe *recipe) {
     struct pq_recipe_text text;
-    char group[24] = "";
+    char group[24] = "", how[40] = "rtn";
+    if (recipe->transform.rotate_stream)
+        snprintf(how, sizeof how, "rotate seed %" PRIu64, recipe->transform.seed);
     if (recipe->linears == PQ_SCHEME_W4A8 && recipe->group)
         snprintf(group, sizeof group, " group %d", recipe->group);
     else if (recipe->linears == PQ_SCHEME_W4A8)
         snprintf(group, sizeof group, " group channel");
-    snprintf(text.s, sizeof text.s, "%s rtn%s%s", pq_scheme_name(recipe->linears), group,
-             recipe->head == PQ_SCHEME_FP ? " portable" : "");
+    snprintf(text.s, sizeof text.s, "%s %s%s%s", pq_scheme_name(recipe->linears), how, group,
+             recipe->portable ? " portable" : "");
     return text;
 }

@@ -2,7 +2,7 @@
 #ifndef PQ_QUANT_RECIPE_H
 #define PQ_QUANT_RECIPE_H
 
-#include "base/status.h"
+#include "quant/transform.h"
 
 #include <jansson.h>
 
@@ -12,6 +12,9 @@ struct pq_recipe {
     enum pq_scheme embedding; /* the head's scheme when it is the head too */
     int group;                /* of W4A8, or PQ_GROUP_CHANNEL */
     bool packed;              /* W4A8 in compressed-tensors' form instead of panq's own */
+    struct pq_transform_options transform;
+    bool rotates_head; /* as it runs: a tied head of a rotated stream */
+    bool portable;
 };
 
 /* Options that are valid, for a checkpoint of this config. */
@@ -22,14 +25,14 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
  * is. */
 enum pq_scheme pq_recipe_scheme(const struct pq_recipe *recipe, const char *tensor);
 
-/* The value of config.json's quantization_config, a new reference: for W8A8 what
- * compressed-tensors calls int-quantized, for W4A8 pack-quantized or panq's own.  NULL: out of
+/* The value of config.json's quantization_config, a new reference: what compressed-tensors calls
+ * int-quantized or pack-quantized where it has it, or else panq's own.  NULL: out of
  * memory. */
 json_t *pq_recipe_describe(const struct pq_recipe *recipe);
 
 /* "w4a8 rtn group 32": what the file's metadata says of its making. */
 struct pq_recipe_text {
-    char s[64];
+    char s[96];
 };
 struct pq_recipe_text pq_recipe_show(const struct pq_recipe *recipe);
 
