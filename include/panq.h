@@ -293,6 +293,12 @@ int pq_sequence_length(const struct pq_context *ctx, int sequence);
 /* Forget all but the first `length` tokens; 0 frees the slot for another sequence. */
 void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length);
 
+/* Sees the residual stream x [m][hidden] of a forward call's tokens: at point 0 their embeddings,
+ * at 2 l + 1 what is there after attention in layer l and at 2 l + 2 after its MLP. */
+typedef void pq_watch_fn(void *user, int point, const float *x, int m);
+/* Call fn from every pq_forward of the context, on the caller's thread; NULL ends it. */
+void pq_context_watch(struct pq_context *ctx, pq_watch_fn *fn, void *user);
+
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
 struct pq_sampler_options {
@@ -361,6 +367,18 @@ struct pq_divergence {
 enum pq_status pq_diverge(struct pq_divergence *out, const float *p, const float *q, int n,
                           int vocab, const int32_t *targets, struct pq_pool *pool,
                           struct pq_err *err);
+
+/* How the residual stream of a checkpoint made by pq_quantize lies to its source's: as it is, or
+ * rotated, y = x diag(signs) H with the Hadamard matrix of its size. */
+struct pq_basis;
+
+/* Find it from the embeddings of the same tokens, x [m][width] in the source and y in the other.
+ * PQ_EUNSUPPORTED: y is neither near x nor near a rotation of it. */
+enum pq_status pq_basis_find(struct pq_basis **out, const float *x, const float *y, int m,
+                             int width, struct pq_err *err);
+void pq_basis_close(struct pq_basis *basis);
+/* y [m][width] of the other stream, turned back in place: the source's x, but for noise. */
+void pq_basis_undo(const struct pq_basis *basis, float *y, int m);
 
 /* ---- Quantization ---------------------------------------------------------------------------- */
 

@@ -2,15 +2,14 @@
 #include "batch.h"
 #include "exclude.h"
 #include "generate.h"
+#include "output.h"
 #include "prompts.h"
 #include "report.h"
 #include "windows.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct session {
     const struct pq_calibrate_options *options;
@@ -188,28 +187,13 @@ static void write_all(const struct session *s, FILE *file) {
     }
 }
 
-/* Beside and renamed, so that there is never half a file. */
 static enum pq_status write_traces(const struct session *s, struct pq_err *err) {
-    char *partial = NULL;
-    if (asprintf(&partial, "%s.partial", s->options->out) < 0)
-        return pq_refuse(err, PQ_ENOMEM, "no memory for the name of a file");
-    enum pq_status status = PQ_OK;
-    FILE *file = fopen(partial, "w");
-    if (!file) {
-        status = pq_refuse(err, PQ_EIO, "%s cannot be created: %s", partial, strerror(errno));
-        free(partial);
-        return status;
-    }
-    write_all(s, file);
-    bool good = fflush(file) == 0 && !ferror(file) && fsync(fileno(file)) == 0;
-    if (fclose(file) != 0 || !good)
-        status = pq_refuse(err, PQ_EIO, "%s cannot be written: %s", partial, strerror(errno));
-    else if (rename(partial, s->options->out) != 0)
-        status = pq_refuse(err, PQ_EIO, "%s cannot be renamed: %s", partial, strerror(errno));
+    struct pq_output out;
+    enum pq_status status = pq_output_open(&out, s->options->out, err);
     if (status != PQ_OK)
-        unlink(partial);
-    free(partial);
-    return status;
+        return status;
+    write_all(s, out.file);
+    return pq_output_close(&out, PQ_OK, err);
 }
 
 enum pq_status pq_calibrate(struct pq_calibrate_count *counts,

@@ -2,18 +2,18 @@
 #include "commands.h"
 #include "engine.h"
 #include "fidelity.h"
+#include "fidelity_page.h"
 #include "report.h"
 #include "windows.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODELS = 8 }; /* most that are compared with the first */
-
 struct options {
     struct pq_engine_options engine;
-    const char *text, *fields, *traces;
+    const char *text, *fields, *traces, *out;
     int window, windows;
     bool json;
 };
@@ -49,6 +49,12 @@ static const struct pq_option options[] = {
      .value = "FILE",
      FIELD(traces),
      .help = "instead: on the replies that panq calibrate has written"},
+    {.name = "out",
+     .letter = 'o',
+     .kind = PQ_OPTION_TEXT,
+     .value = "FILE",
+     FIELD(out),
+     .help = "write a page too: distributions, layers, channels, the worst tokens"},
     PQ_ENGINE_OPTIONS(struct options, engine),
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the table as JSON"},
 };
@@ -57,9 +63,11 @@ struct session {
     const struct options *options;
     char **dirs; /* [1 + models] */
     int models;
-    struct pq_engine engine[1 + MODELS];
+    struct pq_engine engine[1 + PQ_FIDELITY_MODELS];
     struct pq_traces traces;
     struct pq_fidelity fidelity;
+    struct pq_fidelity_row rows[PQ_FIDELITY_ROWS];
+    int n_rows;
     struct pq_progress progress;
 };
 
@@ -107,103 +115,126 @@ static enum pq_status measure(struct session *s, struct pq_err *err) {
 
 /* ---- Results --------------------------------------------------------------------------------- */
 
-/* A row of the results: what is summed up, -1 being everything. */
-struct row {
-    int mode, part;
-};
-enum { ROWS = 1 + PQ_TRACE_MODES * 3 };
-
-/* All, and, where there is more than one of these, every mode's parts. */
-static int list_rows(const struct session *s, struct row rows[ROWS]) {
-    bool seen[PQ_TRACE_MODES][3] = {{false}};
-    int n = 1;
-    rows[0] = (struct row){-1, -1};
-    for (int i = 0; i < s->fidelity.n; i++)
-        seen[s->fidelity.place[i].mode][s->fidelity.place[i].part] = true;
-    for (int mode = 0; mode < PQ_TRACE_MODES; mode++)
-        for (int part = 0; part < 3; part++)
-            if (seen[mode][part])
-                rows[n++] = (struct row){mode, part};
-    return n == 2 ? 1 : n;
-}
-
-static const char *mode_name(int mode) {
-    return mode < 0 ? "all" : pq_trace_mode_name((enum pq_trace_mode)mode);
-}
-
-static const char *part_name(int part) {
-    return part < 0 ? "all" : pq_fidelity_part_name((enum pq_fidelity_part)part);
-}
-
-static enum pq_status print_table(const struct session *s, struct pq_err *err) {
-    static const char *const heads[] = {"checkpoint", "mode",  "part",  "tokens", "KL",  "p99",
-                                        "max",        "top-1", "flips", "drop",   "ppl", "to FP"};
-    struct pq_table table = {.columns = 12, .left = 3};
-    struct row rows[ROWS];
-    int n = list_rows(s, rows);
+static void print_table(const struct session *s) {
+    static const char *const heads[] = {"checkpoint", "mode", "part", "tokens", "KL",
+                                        "+-",         "p99",  "max",  "top-1",  "flips",
+                                        "drop",       "ppl",  "to FP"};
+    struct pq_table table = {.columns = 13, .left = 3};
     for (int i = 0; i < table.columns; i++)
         pq_table_add(&table, "%s", heads[i]);
     for (int m = 0; m < s->models; m++) {
-        for (int i = 0; i < n; i++) {
-            struct pq_fidelity_summary f;
-            enum pq_status status =
-                pq_fidelity_summarize(&f, &s->fidelity, m, rows[i].mode, rows[i].part, err);
-            if (status != PQ_OK)
-                return status;
+        for (int i = 0; i < s->n_rows; i++) {
+            const struct pq_fidelity_summary *f = &s->rows[i].model[m];
             pq_table_add(&table, "%s", s->dirs[m + 1]);
-            pq_table_add(&table, "%s", mode_name(rows[i].mode));
-            pq_table_add(&table, "%s", part_name(rows[i].part));
-            pq_table_add(&table, "%d", f.n);
-            pq_table_add(&table, "%.4g", f.kl_mean);
-            pq_table_add(&table, "%.3g", f.kl_p99);
-            pq_table_add(&table, "%.3g", f.kl_max);
-            pq_table_add(&table, "%.2f %%", 100 * f.agreement);
-            pq_table_add(&table, "%d", f.flips);
-            pq_table_add(&table, "%.4f", f.top_drop);
-            pq_table_add(&table, "%.4f", f.ppl);
-            pq_table_add(&table, "%+.4f", f.ppl - f.reference_ppl);
+            pq_table_add(&table, "%s", s->rows[i].mode);
+            pq_table_add(&table, "%s", s->rows[i].part);
+            pq_table_add(&table, "%d", f->n);
+            pq_table_add(&table, "%.4g", f->kl_mean);
+            pq_table_add(&table, "%.1g", f->kl_error);
+            pq_table_add(&table, "%.3g", f->kl_p99);
+            pq_table_add(&table, "%.3g", f->kl_max);
+            pq_table_add(&table, "%.2f %%", 100 * f->agreement);
+            pq_table_add(&table, "%d", f->flips);
+            pq_table_add(&table, "%.4f", f->top_drop);
+            pq_table_add(&table, "%.4f", f->ppl);
+            pq_table_add(&table, "%+.4f", f->ppl - f->reference_ppl);
         }
     }
     pq_table_print(&table);
-    printf("KL: mean of KL(%s || checkpoint), nats; drop: of the probability of its likeliest "
-           "token\n",
+    printf("KL: mean of KL(%s || checkpoint), nats, and its standard error; drop: of the "
+           "probability of its likeliest token\n",
            s->dirs[0]);
-    return PQ_OK;
 }
 
-static json_t *summary_json(const struct pq_fidelity_summary *f, struct row row) {
-    return json_pack("{s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:f}", "mode",
-                     mode_name(row.mode), "part", part_name(row.part), "tokens", f->n, "kl",
-                     f->kl_mean, "kl_p99", f->kl_p99, "kl_max", f->kl_max, "agreement",
+/* The layer whose attention (first = 1) or MLP (first = 2) has the least signal to noise. */
+static int noisiest_layer(const struct pq_noise *noise, int model, int first) {
+    int noisiest = first;
+    for (int point = first; point < noise->points; point += 2)
+        if (pq_noise_added(noise, model, point) < pq_noise_added(noise, model, noisiest))
+            noisiest = point;
+    return (noisiest - first) / 2;
+}
+
+static void print_noise(const struct session *s) {
+    static const char *const heads[] = {"checkpoint", "stream, dB", "attention",
+                                        "of layer",   "MLP",        "of layer"};
+    const struct pq_noise *noise = &s->fidelity.noise;
+    struct pq_table table = {.columns = 6, .left = 1};
+    if (noise->points == 0)
+        return;
+    for (int i = 0; i < table.columns; i++)
+        pq_table_add(&table, "%s", heads[i]);
+    for (int m = 0; m < s->models; m++) {
+        int attention = noisiest_layer(noise, m, 1), mlp = noisiest_layer(noise, m, 2);
+        pq_table_add(&table, "%s", s->dirs[m + 1]);
+        pq_table_add(&table, "%.1f", pq_noise_stream(noise, m, noise->points - 1));
+        pq_table_add(&table, "%.1f", pq_noise_added(noise, m, 2 * attention + 1));
+        pq_table_add(&table, "%d", attention);
+        pq_table_add(&table, "%.1f", pq_noise_added(noise, m, 2 * mlp + 2));
+        pq_table_add(&table, "%d", mlp);
+    }
+    putchar('\n');
+    pq_table_print(&table);
+    printf("signal to noise of the residual stream after the last layer, and of what the noisiest "
+           "attention and MLP add to it\n");
+}
+
+static json_t *summary_json(const struct pq_fidelity_row *row, int model) {
+    const struct pq_fidelity_summary *f = &row->model[model];
+    return json_pack("{s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:f, s:f, s:f}", "mode",
+                     row->mode, "part", row->part, "tokens", f->n, "kl", f->kl_mean, "kl_error",
+                     f->kl_error, "kl_p99", f->kl_p99, "kl_max", f->kl_max, "agreement",
                      f->agreement, "flips", f->flips, "top_drop", f->top_drop, "ppl", f->ppl,
                      "reference_ppl", f->reference_ppl);
 }
 
-static enum pq_status print_json(const struct session *s, struct pq_err *err) {
+/* null where it is unknown or there is no noise. */
+static json_t *decibels_json(double decibels) {
+    return isfinite(decibels) ? json_real(decibels) : json_null();
+}
+
+static json_t *layers_json(const struct pq_noise *noise, int model) {
+    json_t *layers = json_array();
+    for (int point = 1; point < noise->points; point += 2)
+        json_array_append_new(
+            layers, json_pack("{s:o, s:o, s:o}", "attention",
+                              decibels_json(pq_noise_added(noise, model, point)), "mlp",
+                              decibels_json(pq_noise_added(noise, model, point + 1)), "stream",
+                              decibels_json(pq_noise_stream(noise, model, point + 1))));
+    return layers;
+}
+
+static int print_json(const struct session *s) {
     json_t *models = json_array();
-    struct row rows[ROWS];
-    int n = list_rows(s, rows);
-    enum pq_status status = PQ_OK;
     for (int m = 0; m < s->models; m++) {
-        json_t *list = json_array();
-        for (int i = 0; i < n && status == PQ_OK; i++) {
-            struct pq_fidelity_summary f;
-            status = pq_fidelity_summarize(&f, &s->fidelity, m, rows[i].mode, rows[i].part, err);
-            if (status == PQ_OK)
-                json_array_append_new(list, summary_json(&f, rows[i]));
-        }
+        json_t *rows = json_array();
+        for (int i = 0; i < s->n_rows; i++)
+            json_array_append_new(rows, summary_json(&s->rows[i], m));
         json_array_append_new(models,
-                              json_pack("{s:s, s:o}", "model", s->dirs[m + 1], "rows", list));
+                              json_pack("{s:s, s:o, s:o}", "model", s->dirs[m + 1], "rows", rows,
+                                        "signal_to_noise_db", layers_json(&s->fidelity.noise, m)));
     }
-    json_t *json = json_pack("{s:s, s:s, s:i, s:o}", "reference", s->dirs[0],
-                             s->options->traces ? "traces" : "text",
-                             s->options->traces ? s->options->traces : s->options->text,
-                             "sequences", s->traces.n, "models", models);
-    if (status != PQ_OK) {
-        json_decref(json);
-        return status;
-    }
-    return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
+    return pq_print_json(json_pack("{s:s, s:s, s:i, s:o}", "reference", s->dirs[0],
+                                   s->options->traces ? "traces" : "text",
+                                   s->options->traces ? s->options->traces : s->options->text,
+                                   "sequences", s->traces.n, "models", models));
+}
+
+/* The page of --out. */
+static enum pq_status write_page(const struct session *s, struct pq_err *err) {
+    struct pq_fidelity_page page = {.dirs = s->dirs,
+                                    .source =
+                                        s->options->traces ? s->options->traces : s->options->text,
+                                    .fidelity = &s->fidelity,
+                                    .rows = s->rows,
+                                    .n_rows = s->n_rows};
+    struct pq_tokenizer *tok = NULL;
+    enum pq_status status = pq_tokenizer_open(&tok, s->dirs[0], err);
+    page.tok = tok;
+    if (status == PQ_OK)
+        status = pq_fidelity_write_page(s->options->out, &page, err);
+    pq_tokenizer_close(tok);
+    return status;
 }
 
 /* ---- The command ----------------------------------------------------------------------------- */
@@ -223,17 +254,28 @@ static int main_fidelity(const struct pq_command *command, int argc, char **argv
     pq_progress_catch_interrupt();
     enum pq_status status = measure(&s, &err);
     if (status == PQ_OK)
-        status = o.json ? print_json(&s, &err) : print_table(&s, &err);
+        status = pq_fidelity_rows(s.rows, &s.n_rows, &s.fidelity, &err);
+    if (status == PQ_OK && o.out)
+        status = write_page(&s, &err);
+    if (status != PQ_OK) {
+        code = pq_error("%s", err.text);
+    } else if (o.json) {
+        code = print_json(&s);
+    } else {
+        print_table(&s);
+        print_noise(&s);
+        code = PQ_EXIT_OK;
+    }
     pq_fidelity_free(&s.fidelity);
     pq_traces_free(&s.traces);
-    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+    return code;
 }
 
 const struct pq_command pq_command_fidelity = {
     .name = "fidelity",
     .arguments = "FP Q... --text FILE",
     .least = 2,
-    .most = 1 + MODELS,
+    .most = 1 + PQ_FIDELITY_MODELS,
     .summary = "how far quantized checkpoints are from FP",
     .details =
         "All checkpoints see the same tokens.  Compared are the predictions of every token but a\n"

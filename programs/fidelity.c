@@ -1,7 +1,6 @@
 #include "fidelity.h"
 #include "report.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +24,8 @@ static enum pq_status list_places(struct pq_fidelity *f, struct pq_err *err) {
         room += (size_t)f->traces->trace[i].n;
     f->place = calloc(room, sizeof *f->place);
     f->divergence = calloc((size_t)f->models, sizeof *f->divergence);
-    bool good = f->place && f->divergence;
+    f->worst = calloc((size_t)f->models, sizeof *f->worst);
+    bool good = f->place && f->divergence && f->worst;
     for (int m = 0; m < f->models && good; m++)
         good = (f->divergence[m] = calloc(room, sizeof **f->divergence)) != NULL;
     if (!good)
@@ -41,6 +41,8 @@ static enum pq_status list_places(struct pq_fidelity *f, struct pq_err *err) {
 void pq_fidelity_free(struct pq_fidelity *fidelity) {
     for (int m = 0; fidelity->divergence && m < fidelity->models; m++)
         free(fidelity->divergence[m]);
+    pq_noise_close(&fidelity->noise);
+    free(fidelity->worst);
     free(fidelity->divergence);
     free(fidelity->place);
     *fidelity = (struct pq_fidelity){0};
@@ -52,6 +54,7 @@ struct run {
     struct pq_fidelity *f;
     const struct pq_engine *engines; /* [1 + models] */
     struct pq_context **ctx;         /* [1 + models] */
+    struct pq_noise_watch *watch;    /* [models] */
     float *reference, *logits;       /* [CHUNK][vocab] */
     struct pq_pool *pool;
     int vocab, done;
@@ -75,10 +78,34 @@ static enum pq_status open_run(struct run *r, struct pq_err *err) {
     return status;
 }
 
+/* Look into the models where they have one shape. */
+static enum pq_status open_noise(struct run *r, struct pq_err *err) {
+    const struct pq_config *c = r->engines[0].config;
+    for (int m = 1; m <= r->f->models; m++) {
+        const struct pq_config *other = r->engines[m].config;
+        if (other->hidden != c->hidden || other->layers != c->layers)
+            return PQ_OK;
+    }
+    r->watch = calloc((size_t)r->f->models, sizeof *r->watch);
+    if (!r->watch)
+        return pq_refuse(err, PQ_ENOMEM, "no memory to look into %d models", r->f->models);
+    enum pq_status status =
+        pq_noise_open(&r->f->noise, r->f->models, c->layers, c->hidden, CHUNK, err);
+    if (status != PQ_OK)
+        return status;
+    pq_context_watch(r->ctx[0], pq_noise_reference, &r->f->noise);
+    for (int m = 0; m < r->f->models; m++) {
+        r->watch[m] = (struct pq_noise_watch){&r->f->noise, m};
+        pq_context_watch(r->ctx[m + 1], pq_noise_compare, &r->watch[m]);
+    }
+    return PQ_OK;
+}
+
 static void close_run(struct run *r) {
     for (int m = 0; r->ctx && m <= r->f->models; m++)
         pq_context_close(r->ctx[m]);
     free(r->ctx);
+    free(r->watch);
     free(r->reference);
     free(r->logits);
 }
@@ -89,10 +116,14 @@ static enum pq_status compare_chunk(struct run *r, const struct pq_feed *feed,
                                     const int32_t *targets, struct pq_err *err) {
     enum pq_status status = pq_forward(r->ctx[0], feed, 1, r->reference, err);
     for (int m = 0; m < r->f->models && status == PQ_OK; m++) {
+        struct pq_divergence *d = r->f->divergence[m] + r->done;
         status = pq_forward(r->ctx[m + 1], feed, 1, r->logits, err);
         if (status == PQ_OK)
-            status = pq_diverge(r->f->divergence[m] + r->done, r->reference, r->logits,
-                                feed->n_logits, r->vocab, targets, r->pool, err);
+            status = pq_diverge(d, r->reference, r->logits, feed->n_logits, r->vocab, targets,
+                                r->pool, err);
+        if (status == PQ_OK)
+            pq_worst_take(&r->f->worst[m], r->done, d, r->reference, r->logits, feed->n_logits,
+                          r->vocab);
     }
     r->done += feed->n_logits;
     return status;
@@ -109,6 +140,7 @@ static enum pq_status compare_trace(struct run *r, const struct pq_trace *t, str
         int from = first > at ? first : at;
         struct pq_feed feed = {.n = end - at, .tokens = t->ids + at};
         feed.n_logits = end > from ? end - from : 0;
+        r->f->noise.skip = at == 0;
         status = compare_chunk(r, &feed, t->ids + end - feed.n_logits + 1, err);
     }
     return status;
@@ -122,6 +154,8 @@ enum pq_status pq_fidelity_measure(struct pq_fidelity *out, const struct pq_engi
     enum pq_status status = list_places(&f, err);
     if (status == PQ_OK)
         status = open_run(&r, err);
+    if (status == PQ_OK)
+        status = open_noise(&r, err);
     for (int i = 0; i < traces->n && status == PQ_OK; i++) {
         status = compare_trace(&r, &traces->trace[i], err);
         if (status == PQ_OK &&
@@ -134,51 +168,4 @@ enum pq_status pq_fidelity_measure(struct pq_fidelity *out, const struct pq_engi
     else
         pq_fidelity_free(&f);
     return status;
-}
-
-/* ---- Summaries ------------------------------------------------------------------------------- */
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-enum pq_status pq_fidelity_summarize(struct pq_fidelity_summary *out,
-                                     const struct pq_fidelity *fidelity, int model, int mode,
-                                     int part, struct pq_err *err) {
-    struct pq_fidelity_summary s = {0};
-    double kl = 0, drop = 0, reference_loss = 0, loss = 0;
-    double *kls = malloc((size_t)fidelity->n * sizeof *kls);
-    if (!kls)
-        return pq_refuse(err, PQ_ENOMEM, "no memory to sum up %d predictions", fidelity->n);
-    for (int i = 0; i < fidelity->n; i++) {
-        const struct pq_place *p = &fidelity->place[i];
-        const struct pq_divergence *d = &fidelity->divergence[model][i];
-        if ((mode >= 0 && (int)p->mode != mode) || (part >= 0 && (int)p->part != part))
-            continue;
-        kls[s.n++] = d->kl;
-        kl += d->kl;
-        drop += d->p_best - d->q_best;
-        reference_loss += d->p_loss;
-        loss += d->q_loss;
-        s.flips += d->p_top != d->q_top;
-    }
-    if (s.n) {
-        qsort(kls, (size_t)s.n, sizeof *kls, by_size);
-        s.kl_p99 = kls[(int)ceil(0.99 * s.n) - 1];
-        s.kl_max = kls[s.n - 1];
-        s.kl_mean = kl / s.n;
-        s.top_drop = drop / s.n;
-        s.agreement = 1 - (double)s.flips / s.n;
-        s.reference_ppl = exp(reference_loss / s.n);
-        s.ppl = exp(loss / s.n);
-    }
-    free(kls);
-    *out = s;
-    return PQ_OK;
-}
-
-const char *pq_fidelity_part_name(enum pq_fidelity_part part) {
-    static const char *const names[] = {"text", "thinking", "answer"};
-    return names[part];
 }

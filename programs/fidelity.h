@@ -3,11 +3,20 @@
 #define PQ_PROGRAMS_FIDELITY_H
 
 #include "engine.h"
+#include "noise.h"
 #include "panq.h"
 #include "report.h"
+#include "worst.h"
 
 /* The parts of a trace whose tokens are predicted: a prompt is given, not predicted. */
-enum pq_fidelity_part { PQ_FIDELITY_TEXT, PQ_FIDELITY_THINKING, PQ_FIDELITY_ANSWER };
+enum pq_fidelity_part {
+    PQ_FIDELITY_TEXT,
+    PQ_FIDELITY_THINKING,
+    PQ_FIDELITY_ANSWER,
+    PQ_FIDELITY_PARTS
+};
+
+enum { PQ_FIDELITY_MODELS = 8 }; /* most that are compared with the reference */
 
 /* One prediction: that of ids[at] from all ids before it. */
 struct pq_place {
@@ -23,6 +32,8 @@ struct pq_fidelity {
     struct pq_place *place;            /* [n] owned */
     struct pq_divergence **divergence; /* [models][n] owned */
     int n;
+    struct pq_worst *worst; /* [models] owned */
+    struct pq_noise noise;  /* of models of the same shape; points = 0: there are others */
 };
 
 /* Run engines[0], the reference, and engines [1..models] over the traces. */
@@ -35,18 +46,22 @@ void pq_fidelity_free(struct pq_fidelity *fidelity);
 struct pq_fidelity_summary {
     int n;
     double kl_mean, kl_p99, kl_max; /* of KL(reference || model), nats */
+    double kl_error;                /* standard error of the mean, from the traces' means */
     int flips;                      /* places whose likeliest token is another one */
     double agreement;               /* 1 - flips / n */
     double top_drop;                /* mean fall of the probability of the reference's likeliest */
     double reference_ppl, ppl;      /* exp of the mean loss */
 };
 
-/* Of model's (0 .. models-1) predictions in the mode and part; -1: in any.  n = 0: there are none.
- */
-enum pq_status pq_fidelity_summarize(struct pq_fidelity_summary *out,
-                                     const struct pq_fidelity *fidelity, int model, int mode,
-                                     int part, struct pq_err *err);
+/* The predictions of one mode and part, or all of them. */
+struct pq_fidelity_row {
+    const char *mode, *part; /* "slow", "thinking"; "all" */
+    struct pq_fidelity_summary model[PQ_FIDELITY_MODELS];
+};
+enum { PQ_FIDELITY_ROWS = 1 + PQ_TRACE_MODES * PQ_FIDELITY_PARTS };
 
-const char *pq_fidelity_part_name(enum pq_fidelity_part part); /* "text", "thinking", "answer" */
+/* All, and then, where there are several, every mode's parts; *n receives how many rows. */
+enum pq_status pq_fidelity_rows(struct pq_fidelity_row rows[PQ_FIDELITY_ROWS], int *n,
+                                const struct pq_fidelity *fidelity, struct pq_err *err);
 
 #endif

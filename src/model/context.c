@@ -152,3 +152,8 @@ void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length) {
     if (length >= 0 && length < ctx->length[sequence])
         ctx->length[sequence] = length;
 }
+
+void pq_context_watch(struct pq_context *ctx, pq_watch_fn *fn, void *user) {
+    ctx->watch = fn;
+    ctx->watch_user = user;
+}

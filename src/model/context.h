@@ -28,8 +28,10 @@ struct pq_context {
     struct pq_kv kv;
     struct pq_arena arena;
     struct pq_scratch scratch;
-    int *length; /* [sequences] */
-    int reached; /* positions whose angles are in scratch.angles */
+    int *length;        /* [sequences] */
+    int reached;        /* positions whose angles are in scratch.angles */
+    pq_watch_fn *watch; /* NULL: nobody watches */
+    void *watch_user;
 };
 
 /* Have the angles of positions 0 .. positions-1 ready: they are computed once. */

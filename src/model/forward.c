@@ -70,6 +70,11 @@ static int lay_out(struct pq_pass *p, const struct pq_feed *feeds, int n) {
     return wanted;
 }
 
+static void show_stream(const struct pq_pass *p, int point) {
+    if (p->ctx->watch)
+        p->ctx->watch(p->ctx->watch_user, point, p->s->x, p->m);
+}
+
 enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n, float *logits,
                           struct pq_err *err) {
     PQ_TRY(check_batch(ctx, feeds, n, err));
@@ -81,12 +86,15 @@ enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, i
         return pq_fail(err, PQ_EINVAL, "logits of %d tokens are wanted, but nowhere to put them",
                        wanted);
     pq_pool_run(ctx->pool, p.m, embed_task, &p);
+    show_stream(&p, 0);
     for (int i = 0; i < model->config.layers; i++) {
         const struct pq_layer *layer = &model->layers[i];
         pq_pass_attention(&p, layer, i);
         pq_pass_output(&p, layer);
+        show_stream(&p, 2 * i + 1);
         pq_pass_gate_up(&p, layer);
         pq_pass_down(&p, layer);
+        show_stream(&p, 2 * i + 2);
     }
     if (wanted > 0)
         pq_pass_head(&p, ctx->scratch.wanted, wanted, logits);
