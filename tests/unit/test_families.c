@@ -279,8 +279,9 @@ static void quantized(const struct pq_quantize_options *options, double most_kl)
         CHECK_OK(pq_quantize(from, out, options, pool, &err));
         struct distance best = against_golden(names[i], out, PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
         struct distance plain = against_golden(names[i], out, PQ_PRECISION_NATIVE, PQ_ISA_C);
-        printf("# %-18s %s group %d%s: max |difference| %.1e, mean KL %.1e, in plain C %.1e\n",
-               names[i], pq_scheme_name(options->scheme), options->group,
+        printf("# %-18s %s%s group %d%s: max |difference| %.1e, mean KL %.1e, in plain C %.1e\n",
+               names[i], pq_scheme_name(options->scheme),
+               options->recipe == PQ_RECIPE_ROTATE ? " rotated" : "", options->group,
                options->portable ? " portable" : "", best.max, best.kl, plain.kl);
         if (!(best.kl <= most_kl && plain.kl <= most_kl))
             FAIL("%s is too far", names[i]);
@@ -302,6 +303,17 @@ static void test_w4a8_portable(void) {
         &(struct pq_quantize_options){.scheme = PQ_SCHEME_W4A8, .group = 32, .portable = true},
         0.4);
     quantized(&(struct pq_quantize_options){.scheme = PQ_SCHEME_W4A8, .portable = true}, 0.4);
+}
+
+static void test_rotated(void) {
+    struct pq_quantize_options w8 = {.scheme = PQ_SCHEME_W8A8, .recipe = PQ_RECIPE_ROTATE};
+    struct pq_quantize_options w4 = {
+        .scheme = PQ_SCHEME_W4A8, .group = 32, .recipe = PQ_RECIPE_ROTATE};
+    quantized(&w8, 5e-3);
+    quantized(&w4, 0.4);
+    w8.portable = w4.portable = true;
+    quantized(&w8, 5e-3);
+    quantized(&w4, 0.4);
 }
 
 /* ---- Files of tensors ------------------------------------------------------------------------ */
@@ -349,6 +361,7 @@ int main(void) {
     RUN(test_w8a8);
     RUN(test_w4a8);
     RUN(test_w4a8_portable);
+    RUN(test_rotated);
     RUN(test_tensors_save);
     pq_pool_close(pool);
     return tap_done();

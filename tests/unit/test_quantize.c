@@ -242,6 +242,60 @@ static void test_metadata(void) {
                              "\",\"recipe\":\"w4a8 rtn group 32\"}"));
 }
 
+/* out/config.json's `key` as JSON, sorted; the source is `from`. */
+static char *said(const char *from, const struct pq_quantize_options *options, const char *key) {
+    json_t *config;
+    remove_tree("out");
+    if (quantize(from, at("out"), options, 2) != PQ_OK ||
+        pq_json_load(&config, at("out/config.json"), &err) != PQ_OK)
+        return strdup(err.text);
+    char *text =
+        json_dumps(json_object_get(config, key), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    json_decref(config);
+    return text;
+}
+
+/* What a rotated checkpoint says of itself; a portable one is untied and needs no word. */
+static void test_rotated(void) {
+    static const char untied[] = "tests/golden/families/qwen2-untied",
+                      tied[] = "tests/golden/families/qwen2-tied";
+    struct pq_quantize_options w8 = W8, w4 = W4, portable = W8_PORTABLE;
+    w8.recipe = w4.recipe = portable.recipe = PQ_RECIPE_ROTATE;
+    w8.seed = 5;
+    const struct {
+        const char *from, *key, *want;
+        const struct pq_quantize_options *options;
+    } cases[] = {
+        {untied, "quantization_config",
+         "{\"format\":\"w8a8\",\"online_hadamard\":[\"down_proj\"],\"quant_method\":\"panq\","
+         "\"version\":1}",
+         &w8},
+        {tied, "quantization_config",
+         "{\"format\":\"w4a8\",\"group_size\":32,\"online_hadamard\":[\"down_proj\",\"lm_head\"],"
+         "\"quant_method\":\"panq\",\"version\":1}",
+         &w4},
+        {tied, "tie_word_embeddings", "true", &w4},
+        {tied, "tie_word_embeddings", "false", &portable},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = said(cases[i].from, cases[i].options, cases[i].key);
+        if (strcmp(text, cases[i].want) != 0)
+            FAIL("%s: %s", cases[i].from, text);
+        free(text);
+    }
+    struct pq_checkpoint *ckpt;
+    CHECK_OK(pq_checkpoint_open(&ckpt, at("out"), &err));
+    const struct pq_tensor *head = pq_checkpoint_find(ckpt, "lm_head.weight");
+    CHECK(head && head->dtype == PQ_BF16 && !pq_checkpoint_config(ckpt)->rotates_down);
+    pq_checkpoint_close(ckpt);
+    free(said(MINI, &w8, "quantization_config"));
+    char header[400] = "";
+    FILE *file = fopen(at("out/model.safetensors"), "rb");
+    CHECK(file && fread(header, 1, sizeof header - 1, file) == sizeof header - 1);
+    fclose(file);
+    CHECK(strstr(header + 8, "\"recipe\":\"w8a8 rotate seed 5\""));
+}
+
 /* A tiny model of odd sizes, to be written as each test wants it. */
 struct tiny {
     const char *dtype;
@@ -553,6 +607,9 @@ static void test_refusals(void) {
     options = W4;
     options.group = 64;
     CHECK(quantize(MINI, at("out"), &options, 1) == PQ_EINVAL && strstr(err.text, "64"));
+    options = W8;
+    options.recipe = (enum pq_recipe_name)9;
+    CHECK(quantize(MINI, at("out"), &options, 1) == PQ_EINVAL && strstr(err.text, "9"));
     CHECK(quantize(MINI, "", &W8, 1) == PQ_EINVAL);
     CHECK(quantize(at("nothing"), at("out"), &W8, 1) == PQ_EIO);
     CHECK(quantize(MINI, at("nothing/out"), &W8, 1) == PQ_EIO && strstr(err.text, "nothing/out"));
@@ -620,6 +677,7 @@ int main(void) {
     RUN(test_w4a8);
     RUN(test_quantization_config);
     RUN(test_metadata);
+    RUN(test_rotated);
     RUN(test_sources);
     RUN(test_blocks);
     RUN(test_nonfinite);
