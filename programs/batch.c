@@ -225,6 +225,7 @@ enum pq_status pq_batch_generate(const struct pq_engine *engine, struct pq_pool 
                                  struct pq_job *jobs, int n, const struct pq_batch_options *options,
                                  struct pq_batch_stats *stats, struct pq_err *err) {
     struct batch b = {.options = options, .stats = stats, .jobs = jobs, .n_jobs = n};
+    *stats = (struct pq_batch_stats){0};
     enum pq_status status = open_batch(&b, engine, pool, err);
     while (status == PQ_OK && b.ended < n) {
         status = start_jobs(&b, err);
