@@ -78,7 +78,7 @@ FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
         cpu-tests check-arm check-deps check-symbols check-spills check-format format \
-        fuzz-smoke fuzz bench-1b check-7b real compile-commands
+        fuzz-smoke fuzz bench-1b check-7b check-tasks check-report real compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
@@ -174,6 +174,14 @@ bench-1b: all
 check-7b: all
 	tools/check_7b.sh $(BUILD) $(SYNTH)
 
+# Solutions of task files pass, mutants of them fail: TASKS="HumanEval.jsonl.gz mbpp.jsonl".
+TASKS ?= models/pangu-mini/mini-eval.jsonl models/pangu-mini/mini-long.jsonl
+check-tasks: programs
+	tools/check_tasks.sh $(BUILD) $(TASKS)
+# The page of panq report in a real browser, which is installed.
+check-report: programs
+	tools/check_report.sh $(BUILD)
+
 # Real weights, fetched into REAL, against tokenizers, transformers and compressed-tensors.
 REAL ?= $(BUILD)/real
 real: all
@@ -208,6 +216,7 @@ help:
 	@echo 'check-arm: the AArch64 kernels, cross-built, on processors emulated by qemu-user'
 	@echo 'fuzz-smoke, fuzz: mutated files by seed; libFuzzer for FUZZ_SECONDS each'
 	@echo 'bench-1b, check-7b: speed at the 1B shape; memory while quantizing 7B (long)'
+	@echo 'check-tasks, check-report: TASKS through the sandbox; the report in a browser (downloads)'
 	@echo 'real: real weights (MODELS=...) against other implementations (long, downloads)'
 	@echo 'format, compile-commands, clean'
 

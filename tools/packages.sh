@@ -38,3 +38,4 @@ BUILD_PACKAGES="gcc g++ make libc6-dev libsentencepiece-dev libpcre2-dev libutf8
     libjansson-dev zlib1g-dev"
 EVAL_PACKAGES="bubblewrap python3"
 CHECK_PACKAGES="clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+REPORT_PACKAGES="chromium-headless-shell fonts-dejavu-core"
