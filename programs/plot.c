@@ -166,8 +166,9 @@ void pq_plot_lines(FILE *out, const struct pq_chart *chart) {
     draw_axis(out, chart, &axis);
     for (int s = 0; s < chart->n_series; s++) {
         const double *y = chart->series[s].y;
-        pq_html(out, "<path fill=\"none\" stroke-width=\"2.2\" stroke=\"var(--c%d)\" d=\"",
-                s % COLORS);
+        /* Equal lines show as well: the later lies thinner on the earlier. */
+        pq_html(out, "<path fill=\"none\" stroke-width=\"%.1f\" stroke=\"var(--c%d)\" d=\"",
+                2 + 2.5 * (chart->n_series - 1 - s) / chart->n_series, s % COLORS);
         for (int i = 0; i < chart->n; i++)
             if (isfinite(y[i]))
                 pq_html(out, "%s%.1f %.1f", i == 0 || !isfinite(y[i - 1]) ? "M" : "L",
@@ -176,8 +177,9 @@ void pq_plot_lines(FILE *out, const struct pq_chart *chart) {
         for (int i = 0; i < chart->n; i++) {
             if (!isfinite(y[i]))
                 continue;
-            pq_html(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"var(--c%d)\">",
-                    LEFT + slot * (i + 0.5), place_y(&axis, y[i]), s % COLORS);
+            pq_html(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"var(--c%d)\">",
+                    LEFT + slot * (i + 0.5), place_y(&axis, y[i]),
+                    3 + 2.0 * (chart->n_series - 1 - s) / chart->n_series, s % COLORS);
             draw_title(out, chart, s, i);
             pq_html(out, "</circle>\n");
         }

@@ -37,6 +37,7 @@ struct pq_sandbox {
 
 /* More time on the wall than on the processor, for a machine that does other things as well. */
 #define WALL 3.0
+#define GAP_SECONDS 5.0
 #define START_SECONDS 60.0 /* that a sandbox may take before the program begins */
 
 /* ---- Starting a process ---------------------------------------------------------------------- */
@@ -283,6 +284,7 @@ struct pq_court {
     const struct pq_sandbox *sandbox; /* borrowed */
     struct run runs[MAX_PARALLEL];
     int parallel, busy;
+    double looked; /* when somebody last looked at them */
 };
 
 enum pq_status pq_court_open(struct pq_court **out, const struct pq_sandbox *sandbox, int parallel,
@@ -291,6 +293,7 @@ enum pq_status pq_court_open(struct pq_court **out, const struct pq_sandbox *san
     if (!court)
         return pq_refuse(err, PQ_ENOMEM, "no memory for the sandboxes");
     court->sandbox = sandbox;
+    court->looked = pq_seconds();
     court->parallel = parallel < 1 ? 1 : parallel > MAX_PARALLEL ? MAX_PARALLEL : parallel;
     *out = court;
     return PQ_OK;
@@ -316,9 +319,19 @@ enum pq_status pq_court_begin(struct pq_court *court, struct pq_trial *trial, st
     assert(court->busy < court->parallel);
     while (court->runs[i].trial)
         i++;
+    if (court->busy == 0)
+        court->looked = pq_seconds();
     enum pq_status status = start_run(court->sandbox, &court->runs[i], trial, err);
     court->busy += status == PQ_OK;
     return status;
+}
+
+/* Time in which nobody looked does not count against a program: panq may have been stopped, and the
+ * program with it (Ctrl-Z, a machine that sleeps).  Endless loops end by their processor time. */
+static void excuse_gap(struct pq_court *court, double since) {
+    double gap = pq_seconds() - since;
+    for (int i = 0; i < court->parallel && gap > GAP_SECONDS; i++)
+        court->runs[i].deadline += gap;
 }
 
 /* Take what has come; true at the end, or when there is more than a verdict has. */
@@ -344,8 +357,9 @@ static enum pq_status close_run(struct pq_court *court, struct run *run, bool la
 
 enum pq_status pq_court_attend(struct pq_court *court, double wait, struct pq_err *err) {
     struct pollfd fds[MAX_PARALLEL];
-    double now = pq_seconds();
     enum pq_status status = PQ_OK;
+    excuse_gap(court, court->looked);
+    double now = pq_seconds();
     for (int i = 0; i < court->parallel; i++) {
         struct run *run = &court->runs[i];
         fds[i] = (struct pollfd){.fd = run->trial ? run->verdict : -1, .events = POLLIN};
@@ -355,6 +369,7 @@ enum pq_status pq_court_attend(struct pq_court *court, double wait, struct pq_er
     int milliseconds = wait > 0 ? (int)ceil(wait * 1000) : 0;
     if (poll(fds, (nfds_t)court->parallel, milliseconds) < 0 && errno != EINTR)
         return pq_refuse(err, PQ_EIO, "cannot wait for the sandboxes: %s", strerror(errno));
+    excuse_gap(court, now + wait);
     for (int i = 0; i < court->parallel && status == PQ_OK; i++) {
         struct run *run = &court->runs[i];
         bool over =
@@ -363,6 +378,7 @@ enum pq_status pq_court_attend(struct pq_court *court, double wait, struct pq_er
         if (over || late)
             status = close_run(court, run, late, err);
     }
+    court->looked = pq_seconds();
     return status;
 }
 
