@@ -25,8 +25,8 @@ struct pq_safetensors {
     int n;
 };
 
-/* Map the file at path and validate all of its header.  Types: BF16 F16 F32 I8 U8 I32; ranks 0 to
- * 4.  *.rotary_emb.inv_freq is left out whatever its type: rope_theta says the same.
+/* Map the file at path and validate all of its header.  Types: BF16 F16 F32 I8 U8 I32 I64; ranks 0
+ * to 4.  *.rotary_emb.inv_freq is left out whatever its type: rope_theta says the same.
  * Errors: PQ_EIO, PQ_ENOMEM, PQ_EFORMAT, PQ_EUNSUPPORTED for another type or a higher rank. */
 enum pq_status pq_safetensors_open(struct pq_safetensors *out, const char *path,
                                    struct pq_err *err);
