@@ -272,6 +272,8 @@ enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *m
                                struct pq_err *err);
 void pq_context_close(struct pq_context *ctx);
 size_t pq_context_kv_bytes(const struct pq_context *ctx); /* reserved for all slots, full */
+/* Of that, what a decoded token reads for each token before it. */
+size_t pq_context_position_bytes(const struct pq_context *ctx);
 size_t pq_context_scratch_bytes(const struct pq_context *ctx);
 
 /* The next tokens of one sequence: a chunk of a prompt or one decoded token. */

@@ -140,6 +140,11 @@ size_t pq_context_kv_bytes(const struct pq_context *ctx) {
     return ctx->kv.arena.used;
 }
 
+size_t pq_context_position_bytes(const struct pq_context *ctx) {
+    const struct pq_kv *kv = &ctx->kv;
+    return kv->block_bytes / PQ_KV_BLOCK * (size_t)kv->heads * (size_t)kv->layers;
+}
+
 size_t pq_context_scratch_bytes(const struct pq_context *ctx) {
     return ctx->arena.used;
 }

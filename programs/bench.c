@@ -1,0 +1,221 @@
+#include "bench.h"
+
+#include "generate.h"
+#include "report.h"
+
+#include <stdlib.h>
+
+/* ---- Setting up ------------------------------------------------------------------------------ */
+
+enum pq_status pq_bench_open(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
+    enum pq_status status = PQ_OK;
+    bench->threads = pq_pool_threads(pool);
+    for (int i = 0; i < bench->subjects && status == PQ_OK; i++) {
+        struct pq_bench_subject *subject = &bench->subject[i];
+        status = pq_engine_open(&subject->engine, subject->dir, bench->options, pool, err);
+    }
+    return status;
+}
+
+/* splitmix64, from a fixed seed: the same tokens in every run. */
+static void random_ids(int32_t *ids, int n, int vocab) {
+    uint64_t state = 1;
+    for (int i = 0; i < n; i++) {
+        uint64_t z = state += 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        ids[i] = (int32_t)((z ^ (z >> 31)) % (uint64_t)vocab);
+    }
+}
+
+/* Places for the measurements of one checkpoint, and its context. */
+static enum pq_status prepare_subject(const struct pq_bench *bench,
+                                      struct pq_bench_subject *subject, struct pq_pool *pool,
+                                      struct pq_err *err) {
+    int64_t tokens = (int64_t)bench->sequences * bench->positions;
+    struct pq_context_options o = {.sequences = bench->sequences,
+                                   .positions = bench->positions,
+                                   .batch = tokens < PQ_CHUNK ? (int)tokens : PQ_CHUNK};
+    bool room = true;
+    for (int w = 0; w < bench->works; w++) {
+        subject->speed[w] = calloc((size_t)bench->repeat, sizeof(double));
+        subject->share[w] = calloc((size_t)bench->repeat, sizeof(double));
+        room &= subject->speed[w] && subject->share[w];
+    }
+    return room ? pq_context_open(&subject->ctx, subject->engine.model, pool, &o, err)
+                : pq_refuse(err, PQ_ENOMEM, "no memory for the measurements");
+}
+
+enum pq_status pq_bench_prepare(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
+    int vocab = 0, smallest = INT32_MAX;
+    bench->sequences = bench->positions = 1;
+    for (int w = 0; w < bench->works; w++) {
+        int length = bench->work[w].prompt + bench->work[w].decode;
+        if (length > bench->positions)
+            bench->positions = length;
+        if (bench->work[w].batch > bench->sequences)
+            bench->sequences = bench->work[w].batch;
+    }
+    enum pq_status status = PQ_OK;
+    for (int i = 0; i < bench->subjects && status == PQ_OK; i++) {
+        int own = bench->subject[i].engine.config->vocab;
+        vocab = own > vocab ? own : vocab;
+        smallest = own < smallest ? own : smallest;
+        status = prepare_subject(bench, &bench->subject[i], pool, err);
+    }
+    bench->ids = malloc((size_t)bench->positions * sizeof *bench->ids);
+    bench->logits = malloc((size_t)bench->sequences * (size_t)vocab * sizeof *bench->logits);
+    if (status == PQ_OK && (!bench->ids || !bench->logits))
+        status = pq_refuse(err, PQ_ENOMEM, "no memory for %d positions", bench->positions);
+    if (status == PQ_OK)
+        random_ids(bench->ids, bench->positions, smallest);
+    if (status == PQ_OK)
+        status = pq_machine_measure(&bench->machine, pq_model_isa(bench->subject[0].engine.model),
+                                    pool, err);
+    return status;
+}
+
+void pq_bench_close(struct pq_bench *bench) {
+    for (int i = 0; i < bench->subjects; i++) {
+        struct pq_bench_subject *subject = &bench->subject[i];
+        for (int w = 0; w < bench->works; w++) {
+            free(subject->speed[w]);
+            free(subject->share[w]);
+        }
+        pq_context_close(subject->ctx);
+        pq_engine_close(&subject->engine);
+    }
+    free(bench->ids);
+    free(bench->logits);
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+/* Take the work's sequences, all of length `from`, to length `to`: calls are filled across
+ * sequences, and only a sequence's last token has logits. */
+static enum pq_status feed(struct pq_bench *bench, struct pq_context *ctx, int batch, int from,
+                           int to, struct pq_err *err) {
+    struct pq_feed feeds[PQ_BENCH_BATCH];
+    enum pq_status status = PQ_OK;
+    int n = 0, room = PQ_CHUNK;
+    for (int i = 0; i < batch; i++) {
+        for (int at = from; at < to && status == PQ_OK;) {
+            int now = to - at < room ? to - at : room;
+            feeds[n++] = (struct pq_feed){i, now, bench->ids + at, at + now == to};
+            at += now;
+            room -= now;
+            if (room > 0 && (i < batch - 1 || at < to))
+                continue;
+            status = pq_forward(ctx, feeds, n, bench->logits, err);
+            n = 0;
+            room = PQ_CHUNK;
+        }
+    }
+    return status;
+}
+
+/* Where the sequences have been prefilled by the work before, decoding goes on from there. */
+static enum pq_status measure(struct pq_bench *bench, struct pq_bench_subject *subject,
+                              const struct pq_bench_work *work, double *speed, struct pq_err *err) {
+    bool keep = work->decode > 0;
+    for (int i = 0; i < work->batch; i++)
+        keep = keep && pq_sequence_length(subject->ctx, i) == work->prompt;
+    for (int i = 0; i < work->batch && !keep; i++)
+        pq_sequence_truncate(subject->ctx, i, 0);
+    double start = pq_seconds();
+    enum pq_status status =
+        keep ? PQ_OK : feed(bench, subject->ctx, work->batch, 0, work->prompt, err);
+    if (work->decode)
+        start = pq_seconds();
+    for (int i = 0; i < work->decode && status == PQ_OK; i++)
+        status =
+            feed(bench, subject->ctx, work->batch, work->prompt + i, work->prompt + i + 1, err);
+    *speed =
+        (double)work->batch * (work->decode ? work->decode : work->prompt) / (pq_seconds() - start);
+    for (int i = 0; i < work->batch; i++)
+        pq_sequence_truncate(subject->ctx, i, work->prompt);
+    return status;
+}
+
+/* What a decoding reads, at so many tokens a second: the weights once for all sequences, and of
+ * each its keys and values, half of the new ones at the mean. */
+static double read_gbs(const struct pq_bench_subject *subject, const struct pq_bench_work *work,
+                       double speed) {
+    double past = work->prompt + work->decode / 2.0;
+    double bytes = (double)pq_model_token_bytes(subject->engine.model) / work->batch +
+                   past * (double)pq_context_position_bytes(subject->ctx);
+    return 1e-9 * bytes * speed;
+}
+
+/* The same of a decoding, between two probes of what memory gives: it changes by the minute. */
+static enum pq_status measure_decode(struct pq_bench *bench, struct pq_bench_subject *subject,
+                                     const struct pq_bench_work *work, struct pq_pool *pool,
+                                     double *speed, double *share, struct pq_err *err) {
+    double before, after;
+    enum pq_status status = pq_machine_measure_read(&before, pool, err);
+    if (status == PQ_OK)
+        status = measure(bench, subject, work, speed, err);
+    if (status == PQ_OK)
+        status = pq_machine_measure_read(&after, pool, err);
+    if (status == PQ_OK)
+        *share = read_gbs(subject, work, *speed) / ((before + after) / 2);
+    return status;
+}
+
+enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
+    enum pq_status status = PQ_OK;
+    struct pq_progress progress = {0};
+    int done = 0, total = (bench->repeat + 1) * bench->works * bench->subjects;
+    for (int round = -1; round < bench->repeat; round++) {
+        for (int w = 0; w < bench->works; w++) {
+            for (int i = 0; i < bench->subjects && status == PQ_OK; i++) {
+                struct pq_bench_subject *subject = &bench->subject[i];
+                const struct pq_bench_work *work = &bench->work[w];
+                double speed, share = 0;
+                pq_progress_show(&progress, "measuring", done++, total);
+                status = work->decode
+                             ? measure_decode(bench, subject, work, pool, &speed, &share, err)
+                             : measure(bench, subject, work, &speed, err);
+                if (round < 0)
+                    continue;
+                subject->speed[w][round] = speed;
+                subject->share[w][round] = share;
+            }
+        }
+    }
+    pq_progress_clear(&progress);
+    return status;
+}
+
+/* ---- Concluding ------------------------------------------------------------------------------ */
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sorts v [n] and returns its median. */
+static double median_of(double *v, int n) {
+    qsort(v, (size_t)n, sizeof *v, compare);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int index, int w) {
+    const struct pq_bench_subject *subject = &bench->subject[index];
+    const struct pq_bench_work *work = &bench->work[w];
+    int n = bench->repeat;
+    double *v = subject->speed[w], median = median_of(v, n);
+    struct pq_bench_result r = {.median = median, .least = v[0], .most = v[n - 1]};
+    r.ms = 1e3 * work->batch * (work->decode ? 1 : work->prompt) / median;
+    bool integer = subject->engine.config->scheme != PQ_SCHEME_FP;
+    double peak = integer ? bench->machine.int8_gops : bench->machine.bf16_gflops;
+    if (!integer && bench->options->precision == PQ_PRECISION_FP32)
+        peak = 0;
+    r.gops = 2e-9 * pq_model_token_macs(subject->engine.model) * median;
+    r.gops_share = peak > 0 ? r.gops / peak : 0;
+    if (work->decode) {
+        r.gbs = read_gbs(subject, work, median);
+        r.gbs_share = median_of(subject->share[w], n);
+    }
+    return r;
+}

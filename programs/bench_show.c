@@ -1,0 +1,145 @@
+/* bench_show.c - what was measured, as tables for people or as JSON. */
+#include "bench.h"
+#include "report.h"
+
+#include <libgen.h>
+#include <stdio.h>
+
+/* Most memory the process has had, in bytes; 0 if the system does not say. */
+static double peak_memory(void) {
+    char line[256];
+    double kilobytes = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lf", &kilobytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return 1024 * kilobytes;
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+static const char *label(const struct pq_bench_subject *subject, char buf[256]) {
+    char copy[4096];
+    snprintf(copy, sizeof copy, "%s", subject->dir);
+    snprintf(buf, 256, "%.200s (%s)", basename(copy),
+             pq_scheme_name(subject->engine.config->scheme));
+    return buf;
+}
+
+/* "prefill 32 x 1024", "decode 64 at 2048", "decode 32 x 64 at 1024" */
+static const char *work_name(const struct pq_bench_work *work, char buf[64]) {
+    char batch[16] = "";
+    if (work->batch > 1)
+        snprintf(batch, sizeof batch, "%d x ", work->batch);
+    if (work->decode)
+        snprintf(buf, 64, "decode %s%d at %d", batch, work->decode, work->prompt);
+    else
+        snprintf(buf, 64, "prefill %s%d", batch, work->prompt);
+    return buf;
+}
+
+static void add_share(struct pq_table *table, double value, double share) {
+    if (value > 0)
+        pq_table_add(table, value < 10 ? "%.2f" : "%.0f", value);
+    else
+        pq_table_add(table, "-");
+    if (share > 0)
+        pq_table_add(table, "%.0f %%", 100 * share);
+    else
+        pq_table_add(table, "-");
+}
+
+static void print_speeds(const struct pq_bench *bench) {
+    static const char *const heads[] = {"checkpoint", "work",    "tok/s", "min .. max", "ms",
+                                        "GOPS",       "of peak", "GB/s",  "of peak",    "to first"};
+    struct pq_table table = {.columns = bench->subjects > 1 ? 10 : 9, .left = 2};
+    for (int i = 0; i < table.columns; i++)
+        pq_table_add(&table, "%s", heads[i]);
+    for (int w = 0; w < bench->works; w++) {
+        double first = pq_bench_conclude(bench, 0, w).median;
+        for (int i = 0; i < bench->subjects; i++) {
+            char name[256], work[64];
+            struct pq_bench_result r = pq_bench_conclude(bench, i, w);
+            pq_table_add(&table, "%s", label(&bench->subject[i], name));
+            pq_table_add(&table, "%s", work_name(&bench->work[w], work));
+            pq_table_add(&table, "%.1f", r.median);
+            pq_table_add(&table, "%.1f .. %.1f", r.least, r.most);
+            pq_table_add(&table, "%.1f", r.ms);
+            add_share(&table, r.gops, r.gops_share);
+            add_share(&table, r.gbs, r.gbs_share);
+            if (bench->subjects > 1)
+                pq_table_add(&table, "%.2fx", r.median / first);
+        }
+    }
+    pq_table_print(&table);
+}
+
+static void print_memory(const struct pq_bench *bench) {
+    struct pq_table table = {.columns = 4, .left = 1};
+    char text[256], size[24];
+    pq_table_add(&table, "checkpoint");
+    pq_table_add(&table, "weights");
+    pq_table_add(&table, "KV cache, %d x %d", bench->sequences, bench->positions);
+    pq_table_add(&table, "scratch");
+    for (int i = 0; i < bench->subjects; i++) {
+        const struct pq_bench_subject *subject = &bench->subject[i];
+        double bytes[3] = {(double)pq_model_bytes(subject->engine.model),
+                           (double)pq_context_kv_bytes(subject->ctx),
+                           (double)pq_context_scratch_bytes(subject->ctx)};
+        pq_table_add(&table, "%s", label(subject, text));
+        for (int k = 0; k < 3; k++)
+            pq_table_add(&table, "%s", pq_human_bytes(bytes[k], size));
+    }
+    putchar('\n');
+    pq_table_print(&table);
+    printf("peak memory of the process: %s\n", pq_human_bytes(peak_memory(), size));
+}
+
+void pq_bench_print(const struct pq_bench *bench) {
+    print_speeds(bench);
+    print_memory(bench);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *work_json(const struct pq_bench *bench, int subject, int w) {
+    struct pq_bench_result r = pq_bench_conclude(bench, subject, w);
+    const struct pq_bench_work *work = &bench->work[w];
+    return json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "work",
+                     work->decode ? "decode" : "prefill", "batch", work->batch, "prompt",
+                     work->prompt, "tokens", work->decode ? work->decode : work->prompt, "tok_s",
+                     r.median, "tok_s_min", r.least, "tok_s_max", r.most, "ms", r.ms, "gops",
+                     r.gops, "gops_share", r.gops_share, "gbs", r.gbs, "gbs_share", r.gbs_share);
+}
+
+static json_t *model_json(const struct pq_bench *bench, int i) {
+    const struct pq_bench_subject *subject = &bench->subject[i];
+    const struct pq_model *model = subject->engine.model;
+    json_t *speeds = json_array();
+    for (int w = 0; w < bench->works; w++)
+        json_array_append_new(speeds, work_json(bench, i, w));
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:f}", "dir", subject->dir, "scheme",
+        pq_scheme_name(subject->engine.config->scheme), "isa", pq_isa_name(pq_model_isa(model)),
+        "speeds", speeds, "weight_bytes", (json_int_t)pq_model_bytes(model), "kv_bytes",
+        (json_int_t)pq_context_kv_bytes(subject->ctx), "scratch_bytes",
+        (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
+        (json_int_t)pq_model_token_bytes(model), "token_macs", pq_model_token_macs(model));
+}
+
+int pq_bench_print_json(const struct pq_bench *bench) {
+    const struct pq_machine *m = &bench->machine;
+    json_t *models = json_array();
+    for (int i = 0; i < bench->subjects; i++)
+        json_array_append_new(models, model_json(bench, i));
+    json_t *machine =
+        json_pack("{s:s, s:s, s:i, s:f, s:f, s:f}", "cpu", m->cpu, "isa", pq_isa_name(m->isa),
+                  "threads", bench->threads, "int8_gops", m->int8_gops, "bf16_gflops",
+                  m->bf16_gflops, "read_gbs", m->read_gbs);
+    return pq_print_json(json_pack("{s:o, s:i, s:i, s:i, s:o, s:I}", "machine", machine, "repeat",
+                                   bench->repeat, "sequences", bench->sequences, "positions",
+                                   bench->positions, "models", models, "peak_memory_bytes",
+                                   (json_int_t)peak_memory()));
+}
