@@ -43,38 +43,92 @@ static void rmsnorm(float *y, const float *x, const float *gamma, int n, float e
         y[i] = x[i] * inverse * gamma[i];
 }
 
-static float quantize(int8_t *q, int32_t *blocks, const float *x, int n) {
-    f32x16 most = {0};
-    i32x16 odd = {0}; /* lanes that held NaN or infinity: an exponent of all ones */
-    for (int i = 0; i < n; i += LANES) {
-        f32x16 a = abs16(load(x + i));
-        most = max16(a, most);
-        odd |= (i32x16)a >= 0x7f800000;
-    }
-    float absmax = max_lanes(most);
+INLINE i32x16 max_int16(i32x16 a, i32x16 b) {
+    i32x16 m;
+    for (int i = 0; i < LANES; i++) /* which GCC makes one instruction, unlike select */
+        m[i] = a[i] > b[i] ? a[i] : b[i];
+    return m;
+}
+
+INLINE int32_t sum_int_lanes(i32x16 v) {
+    int32_t s[LANES], sum = 0;
+    memcpy(s, &v, sizeof s);
+    for (int i = 0; i < LANES; i++)
+        sum += s[i];
+    return sum;
+}
+
+static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, int n) {
+    i32x16 most[2] = {{0}, {0}}; /* sizes as integers: in the same order, infinity and NaN on top */
+    for (int i = 0; i < n; i += PQ_BLOCK)
+        for (int h = 0; h < 2; h++)
+            most[h] = max_int16((i32x16)abs16(load(x + i + h * LANES)), most[h]);
+    most[0] = max_int16(most[0], most[1]);
+    float absmax = max_lanes((f32x16)most[0]);
+    bool finite = max_lanes((f32x16)((most[0] >= 0x7f800000) & 0x3f800000)) == 0.0f;
     float inverse = 127.0f / absmax;
-    bool finite = max_lanes((f32x16)(odd & 0x3f800000)) == 0.0f;
     /* A subnormal absmax would make the inverse infinite; such a row is zero for all purposes. */
     if (!finite || absmax < 1e-30f) {
         memset(q, 0, (size_t)n);
-        memset(blocks, 0, (size_t)(n / PQ_BLOCK) * sizeof *blocks);
+        *sum = 0;
+        if (blocks)
+            memset(blocks, 0, (size_t)(n / PQ_BLOCK) * sizeof *blocks);
         return finite ? 0.0f : NAN;
     }
+    i32x16 total = {0};
     for (int i = 0; i < n; i += PQ_BLOCK) {
-        i32x16 sum = {0};
+        i32x16 block = {0};
         for (int j = i; j < i + PQ_BLOCK; j += LANES) {
             i32x16 code = (i32x16)(load(x + j) * inverse + ROUNDER) - 0x4b400000;
             i8x16 narrow = __builtin_convertvector(code, i8x16);
             memcpy(q + j, &narrow, sizeof narrow);
-            sum += code;
+            block += code;
         }
-        int32_t s[LANES], total = 0;
-        memcpy(s, &sum, sizeof s);
-        for (int j = 0; j < LANES; j++)
-            total += s[j];
-        blocks[i / PQ_BLOCK] = total;
+        total += block;
+        if (blocks)
+            blocks[i / PQ_BLOCK] = sum_int_lanes(block);
     }
+    *sum = sum_int_lanes(total);
     return absmax / 127.0f;
+}
+
+typedef uint64_t u64x8 __attribute__((vector_size(64)));
+
+/* Units of four rows at a time, in four vectors of four: what each 16-byte store takes. */
+INLINE void interleave4(uint32_t *to, size_t stride, const uint32_t *from, size_t ld) {
+    u32x16 a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + ld, sizeof b);
+    memcpy(&c, from + 2 * ld, sizeof c);
+    memcpy(&d, from + 3 * ld, sizeof d);
+#define LOW(p, q)                                                                                  \
+    __builtin_shufflevector(p, q, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH(p, q)                                                                                 \
+    __builtin_shufflevector(p, q, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define EVEN(p, q) (u32x16) __builtin_shufflevector((u64x8)p, (u64x8)q, 0, 8, 2, 10, 4, 12, 6, 14)
+#define ODD(p, q) (u32x16) __builtin_shufflevector((u64x8)p, (u64x8)q, 1, 9, 3, 11, 5, 13, 7, 15)
+    u32x16 ab = LOW(a, b), cd = LOW(c, d), ab2 = HIGH(a, b), cd2 = HIGH(c, d);
+    u32x16 units[4] = {EVEN(ab, cd), ODD(ab, cd), EVEN(ab2, cd2), ODD(ab2, cd2)};
+#undef LOW
+#undef HIGH
+#undef EVEN
+#undef ODD
+    for (size_t i = 0; i < 4; i++)
+        for (size_t g = 0; g < 4; g++)
+            memcpy(to + (4 * g + i) * stride, (const uint32_t *)&units[i] + 4 * g, 16);
+}
+
+static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows, int n) {
+    if (stride == 1) {
+        memcpy(to, from, (size_t)n * sizeof *to);
+        return;
+    }
+    int i = 0;
+    for (; rows == 4 && i + LANES <= n; i += LANES)
+        interleave4(to + (size_t)i * (size_t)stride, (size_t)stride, from + i, (size_t)n);
+    for (; i < n; i++)
+        for (int r = 0; r < rows; r++)
+            to[(size_t)i * (size_t)stride + (size_t)r] = from[(size_t)r * (size_t)n + (size_t)i];
 }
 
 INLINE u16x16 bf16_16(f32x16 x) {
@@ -176,6 +230,7 @@ static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const fl
 const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
     .rmsnorm = rmsnorm,
     .quantize = quantize,
+    .interleave = interleave,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .silu_mul = silu_mul,

@@ -63,7 +63,8 @@ void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *
         at += align64((size_t)m * sizeof(float));
         rows->start = (int32_t *)at;
         at += align64((size_t)m * sizeof(int32_t));
-        rows->sums = (int32_t *)at;
+        if (m <= DIRECT_ROWS)
+            rows->sums = (int32_t *)at;
     }
 }
 
@@ -72,48 +73,49 @@ static int tile_rows(int m, int first) {
     return m - first < PQ_MR ? m - first : PQ_MR;
 }
 
-/* units [n] to every `stride`-th unit of a tile. */
-static void scatter(uint32_t *to, int stride, const void *units, int n) {
-    const uint32_t *from = units;
-    for (int i = 0; i < n; i++)
-        to[(size_t)i * (size_t)stride] = from[i];
+size_t pq_rows_scratch(int k) {
+    size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
+    size_t floats = (PQ_SET_ROWS + 1) * padded, sums = PQ_SET_ROWS * padded / PQ_BLOCK;
+    return floats * sizeof(float) + sums * sizeof(int32_t);
 }
 
+/* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
+ */
 static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e, int r,
-                      const float *x, int padded, void *temp) {
-    int first = r / PQ_MR * PQ_MR, height = tile_rows(rows->m, first), blocks = padded / PQ_BLOCK;
-    int8_t *codes = temp;
-    int32_t *sums = (int32_t *)(codes + padded), total = 0;
-    rows->scale[r] = e->quantize(codes, sums, x, padded);
-    for (int b = 0; b < blocks; b++)
-        total += sums[b];
-    rows->start[r] = -128 * total;
-    scatter((uint32_t *)rows->sums + (size_t)first * (size_t)blocks + (r - first), height, sums,
-            blocks);
-    scatter((uint32_t *)rows->x + (size_t)first * (size_t)rows->units + (r - first), height, codes,
-            rows->units);
+                      int8_t *codes, int32_t *sums, const float *x) {
+    int32_t sum;
+    rows->scale[r] = e->quantize(codes, &sum, rows->sums ? sums : NULL, x, rows->units * 4);
+    rows->start[r] = -128 * sum;
 }
 
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, const float *x,
-                 int k, void *temp) {
-    int padded = pq_round_up(k, PQ_BLOCK), first = r / PQ_MR * PQ_MR;
-    if (padded != k) { /* the tail's zeros meet whatever weights are there */
-        float *longer = (float *)temp + padded;
-        memcpy(longer, x, (size_t)k * sizeof *x);
-        memset(longer + k, 0, (size_t)(padded - k) * sizeof *x);
-        x = longer;
+void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
+                 const float *x, int k, void *temp) {
+    int padded = pq_round_up(k, PQ_BLOCK), blocks = padded / PQ_BLOCK, units = rows->units;
+    int first = r / PQ_MR * PQ_MR, height = tile_rows(rows->m, first);
+    float *longer = temp; /* a row with zeros behind it, which meet whatever weights are there */
+    uint32_t *narrow = (uint32_t *)(longer + padded);
+    int32_t *sums = (int32_t *)(narrow + PQ_SET_ROWS * padded);
+    for (int i = 0; i < n; i++, x += k) {
+        const float *row = x;
+        uint32_t *to = narrow + i * units;
+        if (padded != k) {
+            memcpy(longer, x, (size_t)k * sizeof *x);
+            memset(longer + k, 0, (size_t)(padded - k) * sizeof *x);
+            row = longer;
+        }
+        if (rows->kind == PQ_KIND_I8)
+            set_codes(rows, e, r + i, (int8_t *)to, sums + i * blocks, row);
+        else if (rows->kind == PQ_KIND_BF16)
+            e->to_bf16((uint16_t *)to, row, padded);
+        else
+            memcpy(to, row, (size_t)padded * sizeof *row);
     }
-    if (rows->kind == PQ_KIND_I8) {
-        set_codes(rows, e, r, x, padded, temp);
-        return;
-    }
-    uint32_t *to = (uint32_t *)rows->x + (size_t)first * (size_t)rows->units + (r - first);
-    const void *units = x;
-    if (rows->kind == PQ_KIND_BF16) {
-        e->to_bf16(temp, x, padded);
-        units = temp;
-    }
-    scatter(to, tile_rows(rows->m, first), units, rows->units);
+    size_t at = (size_t)(r - first);
+    e->interleave((uint32_t *)rows->x + (size_t)first * (size_t)units + at, height, narrow, n,
+                  units);
+    if (rows->sums)
+        e->interleave((uint32_t *)rows->sums + (size_t)first * (size_t)blocks + at, height,
+                      (uint32_t *)sums, n, blocks);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */

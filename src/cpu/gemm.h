@@ -52,16 +52,19 @@ struct pq_rows {
     unsigned char *x; /* tiles of PQ_MR rows, the last one as high as is left: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], -128 times the sum of a row's codes: see pq_tile_i8_fn */
-    int32_t *sums;    /* I8: tiles [blocks][rows], of each block */
+    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL for so many rows that no
+                         4-bit panel is multiplied as it is */
 };
 
 /* Memory for m rows of k values of any kind, and its division for one kind. */
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *memory);
-/* Set row r from x [k]; temp holds at least 8 * (k + PQ_BLOCK) bytes.  Different rows may be set
- * at the same time. */
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, const float *x,
-                 int k, void *temp);
+/* Set rows r .. r + n - 1, of one tile and at most PQ_SET_ROWS, from x [n][k]; temp holds
+ * pq_rows_scratch(k) bytes.  Different rows may be set at the same time. */
+enum { PQ_SET_ROWS = 4 };
+size_t pq_rows_scratch(int k);
+void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
+                 const float *x, int k, void *temp);
 
 /* The same rows in the forms that weights meet.  A form that no product takes need not be set. */
 struct pq_inputs {

@@ -64,9 +64,13 @@ struct pq_elementwise {
      * y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *gamma, int n, float eps);
     /* q[i] = round(x[i] / scale) in -127..127, scale = absmax / 127, ties to even; a zero row has
-     * scale 0.  blocks[b] = sum of q over block b; returns the scale.  n is a multiple of
-     * PQ_BLOCK.  A row that holds NaN or infinity gives scale NaN and zeros. */
-    float (*quantize)(int8_t *q, int32_t *blocks, const float *x, int n);
+     * scale 0.  *sum = sum of q; blocks[b], unless blocks is NULL, = sum of q over block b; returns
+     * the scale.  n is a multiple of PQ_BLOCK.  A row that holds NaN or infinity gives scale NaN
+     * and zeros. */
+    float (*quantize)(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, int n);
+    /* Units of rows [rows][n] to their places in a tile of `stride` rows, to [n][stride]:
+     * to[i][r] = from[r][i] for r < rows <= stride. */
+    void (*interleave)(uint32_t *to, int stride, const uint32_t *from, int rows, int n);
     /* y[i] = bf16(x[i]), ties to even. */
     void (*to_bf16)(uint16_t *y, const float *x, int n);
     /* y[i] = x[i] exactly. */

@@ -68,38 +68,42 @@ static void make_norm(const struct pq_pass *p, const struct input *input, const 
     p->e->rmsnorm(row, x, input->gamma, input->width, p->model->config.norm_eps);
 }
 
-static void make_row(const struct making *making, int r, unsigned char *scratch) {
+/* Rows r .. r + n - 1, n <= PQ_SET_ROWS. */
+static void make_rows(const struct making *making, int r, int n, unsigned char *scratch) {
     const struct pq_pass *p = making->pass;
     const struct input *input = &making->input;
-    int width = input->width;
-    float *row = (float *)scratch, *temp = row + pq_round_up(width, PQ_BLOCK);
-    const float *x = input->gamma ? row : input->rows + (size_t)r * (size_t)width;
-    if (input->gamma) {
-        size_t from = (size_t)(input->pick ? input->pick[r] : r);
-        make_norm(p, input, p->s->x + from * (size_t)width, row);
-    } else if (input->rotation) {
-        x = memcpy(row, x, (size_t)width * sizeof *row);
+    size_t width = (size_t)input->width;
+    float *own = (float *)scratch, *temp = own + PQ_SET_ROWS * width;
+    const float *x = input->gamma ? own : input->rows + (size_t)r * width;
+    if (!input->gamma && input->rotation)
+        x = memcpy(own, x, (size_t)n * width * sizeof *own);
+    for (int i = 0; i < n; i++) {
+        float *row = own + (size_t)i * width;
+        if (input->gamma) {
+            size_t from = (size_t)(input->pick ? input->pick[r + i] : r + i);
+            make_norm(p, input, p->s->x + from * width, row);
+        }
+        if (input->rotation)
+            p->e->hadamard(row, input->rotation, false);
+        if (p->observer)
+            p->observer->row(p->observer->user, input->which, r + i, x + (size_t)i * width,
+                             input->width);
     }
-    if (input->rotation)
-        p->e->hadamard(row, input->rotation, false);
-    if (p->observer)
-        p->observer->row(p->observer->user, input->which, r, x, width);
     if (making->want_integers)
-        pq_rows_set(&making->forms.integers, p->e, r, x, width, temp);
+        pq_rows_set(&making->forms.integers, p->e, r, n, x, input->width, temp);
     if (making->want_fp)
-        pq_rows_set(&making->forms.fp, p->e, r, x, width, temp);
+        pq_rows_set(&making->forms.fp, p->e, r, n, x, input->width, temp);
 }
 
-/* A task is a tile of rows: its rows share cache lines, which two cores would fight for. */
-static void make_tile(void *arg, int tile, int thread) {
+static void make_task(void *arg, int task, int thread) {
     const struct making *making = arg;
-    int end = (tile + 1) * PQ_MR < making->input.m ? (tile + 1) * PQ_MR : making->input.m;
-    for (int r = tile * PQ_MR; r < end; r++)
-        make_row(making, r, making->pass->s->thread[thread]);
+    int r = task * PQ_SET_ROWS, left = making->input.m - r;
+    make_rows(making, r, left < PQ_SET_ROWS ? left : PQ_SET_ROWS, making->pass->s->thread[thread]);
 }
 
 static void make(struct making *making) {
-    pq_pool_run(making->pass->ctx->pool, (making->input.m + PQ_MR - 1) / PQ_MR, make_tile, making);
+    int tasks = (making->input.m + PQ_SET_ROWS - 1) / PQ_SET_ROWS;
+    pq_pool_run(making->pass->ctx->pool, tasks, make_task, making);
 }
 
 static void want(struct making *making, const struct pq_linear *linear) {

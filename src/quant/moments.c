@@ -7,10 +7,10 @@
 
 enum { MASSIVE = 1000 }; /* times the median squared length of a batch's rows */
 
-/* A thread's own: a padded row, the sums of its blocks, its codes. */
+/* A thread's own: a padded row, its codes. */
 static size_t own_bytes(int widest) {
     size_t k = (size_t)widest;
-    return k * sizeof(float) + k / PQ_BLOCK * sizeof(int32_t) + k;
+    return k * sizeof(float) + k;
 }
 
 enum pq_status pq_moments_open(struct pq_moments *out, const struct pq_stream *stream, int widest,
@@ -98,12 +98,12 @@ static void round_row(void *arg, int r, int thread) {
         return;
     }
     float *padded = (float *)(b->m->own + (size_t)thread * own_bytes(b->m->widest));
-    int32_t *sums = (int32_t *)(padded + widest);
-    int8_t *codes = (int8_t *)(sums + widest / PQ_BLOCK);
+    int8_t *codes = (int8_t *)(padded + widest);
+    int32_t sum;
     int n = pq_round_up(b->width, PQ_BLOCK);
     memcpy(padded, x, width * sizeof *x);
     memset(padded + width, 0, ((size_t)n - width) * sizeof *x);
-    float scale = b->e->quantize(codes, sums, padded, n);
+    float scale = b->e->quantize(codes, &sum, NULL, padded, n);
     pq_hessian_codes(x, codes, scale, 1, b->width);
 }
 

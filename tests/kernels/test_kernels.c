@@ -242,37 +242,57 @@ static void rmsnorm(void) {
 static void quantize(void) {
     for (int n = PQ_BLOCK; n <= 960; n += PQ_BLOCK) {
         int8_t a[N], b[N];
-        int32_t sa[N / PQ_BLOCK], sb[N / PQ_BLOCK];
+        int32_t sa[N / PQ_BLOCK], sb[N / PQ_BLOCK], ta, tb, t0;
         fill_floats(f, (size_t)n, n % 3 ? 1.0f : 1e20f);
-        float scale = pq_elementwise_c.quantize(a, sa, f, n);
-        CHECK(ops->e->quantize(b, sb, f, n) == scale);
+        float scale = pq_elementwise_c.quantize(a, &ta, sa, f, n);
+        CHECK(ops->e->quantize(b, &tb, sb, f, n) == scale);
         CHECK(memcmp(a, b, (size_t)n) == 0 && memcmp(sa, sb, (size_t)n / PQ_BLOCK * 4) == 0);
-        int32_t total = 0;
+        CHECK(ops->e->quantize(b, &t0, NULL, f, n) == scale && memcmp(a, b, (size_t)n) == 0);
+        int32_t total = 0, all = 0;
         for (int i = 0; i < n; i++) {
             CHECK(b[i] >= -127 && fabsf(f[i] - (float)b[i] * scale) <= scale * 0.50001f);
             total += b[i];
+            all += b[i];
             if (i % PQ_BLOCK == PQ_BLOCK - 1) {
                 CHECK(sb[i / PQ_BLOCK] == total);
                 total = 0;
             }
         }
+        CHECK(ta == all && tb == all && t0 == all);
     }
+}
+
+static void interleave(void) {
+    enum { UNITS = 90 };
+    static uint32_t from[4 * UNITS], a[PQ_MR * UNITS], b[PQ_MR * UNITS];
+    for (int i = 0; i < 4 * UNITS; i++)
+        from[i] = random32();
+    for (int stride = 1; stride <= PQ_MR; stride++)
+        for (int rows = 1; rows <= 4 && rows <= stride; rows++)
+            for (int n = 1; n <= UNITS; n += 11) {
+                for (int i = 0; i < PQ_MR * UNITS; i++)
+                    a[i] = b[i] = random32();
+                for (int i = 0; i < rows * n; i++)
+                    a[i % n * stride + i / n] = from[i];
+                ops->e->interleave(b, stride, from, rows, n);
+                CHECK(memcmp(a, b, sizeof a) == 0);
+            }
 }
 
 static void quantize_edge_rows(void) {
     int8_t q[64];
-    int32_t sums[2];
+    int32_t sums[2], total = 1;
     memset(f, 0, sizeof f);
     memset(q, 1, sizeof q);
-    CHECK(ops->e->quantize(q, sums, f, 64) == 0 && q[0] == 0 && q[63] == 0 && sums[1] == 0);
+    CHECK(ops->e->quantize(q, &total, sums, f, 64) == 0 && q[0] == 0 && q[63] == 0 && sums[1] == 0);
     for (int i = 0; i < 64; i++)
         f[i] = i == 5 ? 127.0f : (float)(i % 4) + 0.5f; /* ties go to the even code */
-    CHECK(ops->e->quantize(q, sums, f, 64) == 1.0f);
+    CHECK(ops->e->quantize(q, &total, sums, f, 64) == 1.0f);
     CHECK(q[0] == 0 && q[1] == 2 && q[2] == 2 && q[3] == 4 && q[5] == 127);
     f[9] = -INFINITY;
-    CHECK(isnan(ops->e->quantize(q, sums, f, 64)) && q[5] == 0 && sums[0] == 0);
+    CHECK(isnan(ops->e->quantize(q, &total, sums, f, 64)) && q[5] == 0 && sums[0] == 0);
     f[9] = NAN;
-    CHECK(isnan(ops->e->quantize(q, sums, f, 64)));
+    CHECK(isnan(ops->e->quantize(q, &total, sums, f, 64)));
 }
 
 static void bf16_conversions(void) {
@@ -406,6 +426,7 @@ int main(void) {
         KERNEL(tile_f32);
         KERNEL(rmsnorm);
         KERNEL(quantize);
+        KERNEL(interleave);
         KERNEL(quantize_edge_rows);
         KERNEL(bf16_conversions);
         KERNEL(silu_mul);

@@ -126,10 +126,13 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     bool integers = pq_takes_integers(&w.linear);
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
-    float temp[2 * (K + PQ_BLOCK)];
+    void *temp = malloc(pq_rows_scratch(K));
     pq_rows_place(rows, integers ? PQ_KIND_I8 : kind, m, K, memory);
-    for (int r = 0; r < m; r++)
-        pq_rows_set(rows, ops->e, r, x[r], K, temp);
+    for (int r = 0, n; r < m; r += n) { /* of every number that a call takes */
+        int room = PQ_MR - r % PQ_MR, most = m - r < room ? m - r : room;
+        n = most < 1 + r % PQ_SET_ROWS ? most : 1 + r % PQ_SET_ROWS;
+        pq_rows_set(rows, ops->e, r, n, x[r], K, temp);
+    }
     void *scratch[8];
     for (int t = 0; t < threads; t++)
         scratch[t] = malloc(pq_multiply_scratch(K, true));
@@ -159,6 +162,7 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
         }
     for (int t = 0; t < threads; t++)
         free(scratch[t]);
+    free(temp);
     free(memory);
     drop(&w);
     pq_pool_close(pool);
