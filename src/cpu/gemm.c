@@ -1,13 +1,16 @@
 /* gemm.c - see gemm.h.
  *
- * A task is a panel, or a gate's and the one that it gates; all tiles of rows pass by.  A panel (32
- * k bytes at 8 bits) stays in the second-level cache while the tiles stream past it, so weights
- * come from memory once, in order, whatever m is. */
+ * A task is a few panels; for each, or a gate's and the one that it gates, all tiles of rows pass
+ * by.  A panel (32 k bytes at 8 bits) stays in the second-level cache while the tiles stream past
+ * it, so weights come from memory once, in order, whatever m is. */
 #include "cpu/gemm.h"
 
 #include <string.h>
 
 enum {
+    /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
+     * taking one stops a thread's loads for as long as memory takes to answer. */
+    TASKS_PER_THREAD = 8,
     DIRECT_ROWS = 4, /* up to here 4-bit panels are cheaper to multiply than to unpack */
 };
 
@@ -133,8 +136,8 @@ struct section {
     const struct pq_inputs *inputs;
     int m;
     const struct pq_product *products;
-    int n;
-    int threads;
+    int threads, tasks; /* and tasks of each one's share of all products */
+    int grain;          /* most panels of a task */
     void *const *scratch;
 };
 
@@ -245,40 +248,40 @@ static int first_panel(const struct section *s, const struct pq_linear *w, int t
     return (int)((int64_t)pq_linear_panels(w) * t / s->threads);
 }
 
-/* The most panels of a product that a thread begins with. */
-static int share_of(const struct section *s, const struct pq_linear *w) {
-    return (pq_linear_panels(w) + s->threads - 1) / s->threads;
+/* The tasks of a thread's share of a product. */
+static int tasks_of(const struct section *s, const struct pq_linear *w) {
+    int most = (pq_linear_panels(w) + s->threads - 1) / s->threads; /* panels that it begins with */
+    return (most + s->grain - 1) / s->grain;
 }
 
-/* A task is a panel.  Tasks are dealt so that a thread begins with the panels that it packed, and
- * goes through them in the order of memory; a share that is one panel short ends in a task that
- * has nothing to do. */
+/* Tasks are dealt so that a thread begins with the panels that it packed, and goes through them in
+ * the order of memory; a share that is a panel short may end in a task that has nothing to do. */
 static void multiply_task(void *arg, int task, int thread) {
     const struct section *s = arg;
-    int tasks = 0;
-    for (int i = 0; i < s->n; i++)
-        tasks += share_of(s, s->products[i].linear);
-    int owner = task / tasks, at = task % tasks;
+    int owner = task / s->tasks, at = task % s->tasks;
     const struct pq_product *product = s->products;
-    for (; at >= share_of(s, product->linear); product++)
-        at -= share_of(s, product->linear);
-    int panel = first_panel(s, product->linear, owner) + at;
-    if (panel < first_panel(s, product->linear, owner + 1))
-        multiply_panel(s, product, panel, s->scratch[thread]);
+    for (; at >= tasks_of(s, product->linear); product++)
+        at -= tasks_of(s, product->linear);
+    int from = first_panel(s, product->linear, owner) + at * s->grain;
+    int end = first_panel(s, product->linear, owner + 1);
+    for (int p = from; p < end && p < from + s->grain; p++)
+        multiply_panel(s, product, p, s->scratch[thread]);
 }
 
 void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_inputs *inputs,
                  const struct pq_product *products, int n, void *const *scratch) {
+    bool integers = pq_takes_integers(products[0].linear);
     struct section s = {.ops = ops,
                         .inputs = inputs,
-                        .m = pq_takes_integers(products[0].linear) ? inputs->integers.m
-                                                                   : inputs->fp.m,
+                        .m = integers ? inputs->integers.m : inputs->fp.m,
                         .products = products,
-                        .n = n,
                         .threads = pq_pool_threads(pool),
                         .scratch = scratch};
-    int tasks = 0;
+    int panels = 0, tiles = (s.m + PQ_MR - 1) / PQ_MR;
     for (int i = 0; i < n; i++)
-        tasks += share_of(&s, products[i].linear);
-    pq_pool_run(pool, tasks * s.threads, multiply_task, &s);
+        panels += pq_linear_panels(products[i].linear);
+    s.grain = 1 + panels / (s.threads * TASKS_PER_THREAD * tiles);
+    for (int i = 0; i < n; i++)
+        s.tasks += tasks_of(&s, products[i].linear);
+    pq_pool_run(pool, s.tasks * s.threads, multiply_task, &s);
 }

@@ -177,17 +177,15 @@ static void take_queries(const struct pq_attention *a, const struct work *w, str
     for (int r = 0; r < t->rows; r++) {
         float *q = w->query;
         void *row = (uint32_t *)w->rows + (size_t)r * (size_t)units;
-        int32_t *sums = w->temp, total = 0;
+        int32_t sum;
         turn(a, q, a->q + row_at(a, t, r), a->q_norm, seen_by(a, t, r) - 1);
         switch (a->kv->kind) {
         case PQ_KIND_BF16:
             a->ops->e->to_bf16(row, q, d);
             break;
         case PQ_KIND_I8:
-            t->scale[r] = a->ops->e->quantize(row, sums, q, d);
-            for (int b = 0; b < d / PQ_BLOCK; b++)
-                total += sums[b];
-            t->start[r] = -128 * total;
+            t->scale[r] = a->ops->e->quantize(row, &sum, NULL, q, d);
+            t->start[r] = -128 * sum;
             break;
         default:
             memcpy(row, q, (size_t)d * sizeof *q);

@@ -80,10 +80,10 @@ void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer
         put_value_pairs(kv, block.values, at, temp);
         break;
     case PQ_KIND_I8: {
-        int32_t *sums = (int32_t *)((int8_t *)temp + d); /* wanted by nobody here */
-        block.key_scales[at] = e->quantize(temp, sums, key, d);
+        int32_t sum; /* wanted by nobody here */
+        block.key_scales[at] = e->quantize(temp, &sum, NULL, key, d);
         put_key(kv, block.keys, at, temp);
-        block.value_scales[at] = e->quantize(temp, sums, value, d);
+        block.value_scales[at] = e->quantize(temp, &sum, NULL, value, d);
         put_value(kv, block.values, at, temp);
         break;
     }

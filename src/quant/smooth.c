@@ -42,7 +42,6 @@ struct local {
     float *row;
     int8_t *q;
     uint8_t *multipliers;
-    int32_t *sums;
 };
 
 struct measure {
@@ -103,7 +102,8 @@ static void input_task(void *arg, int t, int thread) {
     memset(own->row, 0, (size_t)m->padded * sizeof *own->row);
     for (int j = 0; j < p->k; j++)
         own->row[j] = x[j] / m->s[j];
-    float scale = p->ws->ops->e->quantize(own->q, own->sums, own->row, m->padded);
+    int32_t sum;
+    float scale = p->ws->ops->e->quantize(own->q, &sum, NULL, own->row, m->padded);
     double sum = 0;
     for (int j = 0; j < p->k; j++) {
         double d = own->row[j] - scale * (float)own->q[j];
@@ -143,7 +143,6 @@ static void close_measure(struct measure *m) {
         free(m->local[i].row);
         free(m->local[i].q);
         free(m->local[i].multipliers);
-        free(m->local[i].sums);
     }
     free(m->local);
     free(m->e);
@@ -173,8 +172,7 @@ static enum pq_status open_measure(struct measure *m, const struct pq_smooth *sm
         own->row = malloc((size_t)m->padded * sizeof *own->row);
         own->q = malloc((size_t)m->padded);
         own->multipliers = malloc(k);
-        own->sums = malloc((size_t)(m->padded / PQ_BLOCK) * sizeof *own->sums);
-        good = own->row && own->q && own->multipliers && own->sums;
+        good = own->row && own->q && own->multipliers;
     }
     if (good)
         return PQ_OK;
