@@ -102,8 +102,8 @@ static void input_task(void *arg, int t, int thread) {
     memset(own->row, 0, (size_t)m->padded * sizeof *own->row);
     for (int j = 0; j < p->k; j++)
         own->row[j] = x[j] / m->s[j];
-    int32_t sum;
-    float scale = p->ws->ops->e->quantize(own->q, &sum, NULL, own->row, m->padded);
+    int32_t all;
+    float scale = p->ws->ops->e->quantize(own->q, &all, NULL, own->row, m->padded);
     double sum = 0;
     for (int j = 0; j < p->k; j++) {
         double d = own->row[j] - scale * (float)own->q[j];
