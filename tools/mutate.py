@@ -25,7 +25,7 @@ def _near_{n}(v):
     if isinstance(v, (int, complex)):
         return v + {step}
     if isinstance(v, float):
-        return v + {step} if v == v and abs(v) < 1e15 else 0.5
+        return v + {step} * (1 + abs(v) / 64) if v - v == 0 else 0.5
     if isinstance(v, str):
         return v + "x" if {first} or not v else v[:-1] + chr(ord(v[-1]) ^ 1)
     if isinstance(v, bytes):
