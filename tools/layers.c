@@ -4,6 +4,7 @@
  *
  * IN is a safetensors file with "streams", F32 [layers + 1, sequences, length, hidden]: what enters
  * each layer, and the last norm.  OUT has, for each layer i and all tokens of the sequences,
+ *   q.i, k.i, v.i  [tokens][their outputs]   before norms and rotation
  *   attention.i  [tokens][heads * head_dim]  what enters o
  *   middle.i     [tokens][hidden]            the stream after attention
  *   inner.i      [tokens][ffn]               what enters down, before it is rounded
@@ -17,11 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PER_LAYER = 7, MOST_TOKENS = 2048, MOST_SEQUENCES = 64 /* of one batch of a stream */ };
+
 struct run {
     const struct pq_model *model;
     struct pq_stream *stream;
     size_t tokens;
-    struct pq_tensor_info *infos; /* [4 * layers + 1] */
+    struct pq_tensor_info *infos; /* [PER_LAYER * layers + 1] */
     const void **data;
     char (*names)[24];
     int n;
@@ -55,6 +58,10 @@ static void take_through(struct run *run, int i, const float *x) {
     struct pq_range all = {0, run->stream->sequences};
     memcpy(run->stream->x, x, run->tokens * (size_t)c->hidden * sizeof *x);
     pq_stream_attention(run->stream, all, layer);
+    const struct pq_scratch *scratch = &run->stream->ctx->scratch;
+    add_copy(run, "q", i, c->heads * c->head_dim, scratch->q);
+    add_copy(run, "k", i, c->kv_heads * c->head_dim, scratch->k);
+    add_copy(run, "v", i, c->kv_heads * c->head_dim, scratch->v);
     add_copy(run, "attention", i, c->heads * c->head_dim, run->stream->attention);
     pq_stream_output(run->stream, all, layer);
     add_copy(run, "middle", i, c->hidden, run->stream->x);
@@ -69,15 +76,17 @@ static enum pq_status open_stream(struct run *run, const struct pq_safetensors_t
     const struct pq_config *c = &run->model->config;
     const int64_t *shape = streams->info.shape;
     if (streams->info.rank != 4 || strcmp(streams->info.dtype, "F32") != 0 ||
-        shape[0] != c->layers + 1 || shape[1] < 1 || shape[1] > 4096 || shape[2] < 1 ||
-        shape[2] > c->max_positions || shape[3] != c->hidden)
-        return pq_fail(err, PQ_EFORMAT, "streams must be F32 [%d, sequences, length, %d]",
-                       c->layers + 1, c->hidden);
+        shape[0] != c->layers + 1 || shape[1] < 1 || shape[1] > MOST_SEQUENCES || shape[2] < 1 ||
+        shape[2] > MOST_TOKENS / shape[1] || shape[3] != c->hidden)
+        return pq_fail(err, PQ_EFORMAT,
+                       "streams must be F32 [%d, sequences, length, %d] of %d sequences and %d "
+                       "tokens at most",
+                       c->layers + 1, c->hidden, MOST_SEQUENCES, MOST_TOKENS);
     int n = (int)shape[1], *lengths = malloc((size_t)n * sizeof *lengths);
     for (int i = 0; lengths && i < n; i++)
         lengths[i] = (int)shape[2];
     run->tokens = (size_t)shape[1] * (size_t)shape[2];
-    size_t most = 4 * (size_t)c->layers + 1;
+    size_t most = PER_LAYER * (size_t)c->layers + 1;
     run->infos = calloc(most, sizeof *run->infos);
     run->data = calloc(most, sizeof *run->data);
     run->names = calloc(most, sizeof *run->names);
