@@ -261,10 +261,17 @@ double pq_model_token_macs(const struct pq_model *model); /* linears of the body
 
 struct pq_context;
 
+/* How the keys and values of past tokens are kept. */
+enum pq_kv_format {
+    PQ_KV_NATIVE, /* as the model's precision has it: BF16 or FP32 */
+    PQ_KV_INT8,   /* 8-bit codes, one scale for each token and head: half of BF16 */
+};
+
 struct pq_context_options {
     int sequences; /* slots 0 .. sequences-1 */
     int positions; /* room of each slot, in tokens */
     int batch;     /* most tokens in one forward call */
+    enum pq_kv_format kv;
 };
 
 enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *model,

@@ -51,7 +51,8 @@ static enum pq_status open_context(struct batch *b, const struct pq_engine *engi
     int64_t most = (int64_t)slots * b->options->positions;
     struct pq_context_options options = {.sequences = slots,
                                          .positions = b->options->positions,
-                                         .batch = most < PQ_CHUNK ? (int)most : PQ_CHUNK};
+                                         .batch = most < PQ_CHUNK ? (int)most : PQ_CHUNK,
+                                         .kv = engine->kv};
     b->n_slots = slots;
     b->room = options.batch;
     return pq_context_open(&b->ctx, engine->model, pool, &options, err);

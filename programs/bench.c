@@ -35,7 +35,8 @@ static enum pq_status prepare_subject(const struct pq_bench *bench,
     int64_t tokens = (int64_t)bench->sequences * bench->positions;
     struct pq_context_options o = {.sequences = bench->sequences,
                                    .positions = bench->positions,
-                                   .batch = tokens < PQ_CHUNK ? (int)tokens : PQ_CHUNK};
+                                   .batch = tokens < PQ_CHUNK ? (int)tokens : PQ_CHUNK,
+                                   .kv = subject->engine.kv};
     bool room = true;
     for (int w = 0; w < bench->works; w++) {
         subject->speed[w] = calloc((size_t)bench->repeat, sizeof(double));

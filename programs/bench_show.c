@@ -120,13 +120,15 @@ static json_t *model_json(const struct pq_bench *bench, int i) {
     json_t *speeds = json_array();
     for (int w = 0; w < bench->works; w++)
         json_array_append_new(speeds, work_json(bench, i, w));
-    return json_pack(
-        "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:f}", "dir", subject->dir, "scheme",
-        pq_scheme_name(subject->engine.config->scheme), "isa", pq_isa_name(pq_model_isa(model)),
-        "speeds", speeds, "weight_bytes", (json_int_t)pq_model_bytes(model), "kv_bytes",
-        (json_int_t)pq_context_kv_bytes(subject->ctx), "scratch_bytes",
-        (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
-        (json_int_t)pq_model_token_bytes(model), "token_macs", pq_model_token_macs(model));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:f}", "dir", subject->dir,
+                     "scheme", pq_scheme_name(subject->engine.config->scheme), "kv",
+                     subject->engine.kv == PQ_KV_INT8 ? "int8" : "native", "isa",
+                     pq_isa_name(pq_model_isa(model)), "speeds", speeds, "weight_bytes",
+                     (json_int_t)pq_model_bytes(model), "kv_bytes",
+                     (json_int_t)pq_context_kv_bytes(subject->ctx), "scratch_bytes",
+                     (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
+                     (json_int_t)pq_model_token_bytes(model), "token_macs",
+                     pq_model_token_macs(model));
 }
 
 int pq_bench_print_json(const struct pq_bench *bench) {

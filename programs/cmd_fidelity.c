@@ -78,6 +78,7 @@ static enum pq_status open_engines(struct session *s, struct pq_pool *pool, stru
     enum pq_status status = PQ_OK;
     for (int i = 0; i <= s->models && status == PQ_OK; i++) {
         o.without_text = i > 0;
+        o.kv = i > 0 ? s->options->engine.kv : PQ_KV_NATIVE;
         status = pq_engine_open(&s->engine[i], s->dirs[i], &o, pool, err);
         int vocab = s->engine[0].config ? s->engine[0].config->vocab : 0;
         if (status == PQ_OK && s->engine[i].config->vocab != vocab)

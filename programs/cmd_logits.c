@@ -73,7 +73,7 @@ static enum pq_status save(const struct logits *logits, const int32_t *ids, int 
 static enum pq_status compute(const struct pq_engine *engine, struct pq_pool *pool,
                               const int32_t *ids, int n, float *values, struct pq_err *err) {
     struct pq_context_options room = {
-        .sequences = 1, .positions = n, .batch = n < CHUNK ? n : CHUNK};
+        .sequences = 1, .positions = n, .batch = n < CHUNK ? n : CHUNK, .kv = engine->kv};
     struct pq_context *ctx = NULL;
     enum pq_status status = pq_context_open(&ctx, engine->model, pool, &room, err);
     for (int at = 0; status == PQ_OK && at < n; at += room.batch) {

@@ -36,6 +36,7 @@ enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
         return status;
     }
     engine.config = pq_checkpoint_config(engine.ckpt);
+    engine.kv = (enum pq_kv_format)options->kv;
     engine.load_s = pq_seconds() - start;
     *out = engine;
     return PQ_OK;

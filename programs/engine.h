@@ -9,6 +9,7 @@ struct pq_engine_options {
     int threads;       /* 0 = one per processor */
     const char *isa;   /* NULL = the best */
     int precision;     /* enum pq_precision */
+    int kv;            /* enum pq_kv_format */
     bool without_text; /* no tokenizer is wanted */
 };
 
@@ -26,10 +27,15 @@ struct pq_engine_options {
          .value = "NAME",                                                                          \
          .offset = offsetof(type, member.isa),                                                     \
          .help = "use no better instructions than c, avx2, avx512vnni, avx512bf16"},               \
+        {.name = "precision",                                                                      \
+         .kind = PQ_OPTION_CHOICE,                                                                 \
+         .value = "native|fp32",                                                                   \
+         .offset = offsetof(type, member.precision),                                               \
+         .help = "arithmetic of what is not quantized (default native: BF16)"},                    \
     {                                                                                              \
-        .name = "precision", .kind = PQ_OPTION_CHOICE, .value = "native|fp32",                     \
-        .offset = offsetof(type, member.precision),                                                \
-        .help = "arithmetic of what is not quantized (default native: BF16)"                       \
+        .name = "kv", .kind = PQ_OPTION_CHOICE, .value = "native|int8",                            \
+        .offset = offsetof(type, member.kv),                                                       \
+        .help = "keys and values of past tokens (default native: as precision; int8: half)"        \
     }
 
 struct pq_engine {
@@ -37,6 +43,7 @@ struct pq_engine {
     struct pq_tokenizer *tok;   /* NULL: without_text */
     struct pq_model *model;
     const struct pq_config *config; /* borrowed from ckpt */
+    enum pq_kv_format kv;           /* of the contexts that are opened for it */
     double load_s;
 };
 

@@ -231,11 +231,12 @@ static enum pq_status model_settings(json_t *settings, const struct session *s, 
         status = pq_tally_count(&tally, engine->ckpt, err);
     if (status == PQ_OK) {
         json_t *model = json_pack(
-            "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:s, s:s, s:i, s:f, s:i, s:f, s:I}",
+            "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:s, s:s, s:s, s:i, s:f, s:i, s:f, s:I}",
             "model", base_name(path ? path : dir), "model_fingerprint", print, "family", c->family,
             "scheme", pq_scheme_name(c->scheme), "group", c->group, "layers", c->layers, "hidden",
             c->hidden, "weight_bytes", (json_int_t)tally.bytes, "bits", pq_tally_bits(&tally),
-            "precision", o->engine.precision == PQ_PRECISION_FP32 ? "fp32" : "native", "isa",
+            "precision", o->engine.precision == PQ_PRECISION_FP32 ? "fp32" : "native", "kv",
+            o->engine.kv == PQ_KV_INT8 ? "int8" : "native", "isa",
             pq_isa_name(pq_model_isa(engine->model)), "max_tokens", o->max_tokens, "temperature",
             (double)o->temperature, "top_k", o->top_k, "top_p", (double)o->top_p, "seed",
             (json_int_t)o->seed);

@@ -73,8 +73,10 @@ static enum pq_status open_run(struct run *r, struct pq_err *err) {
     if (!r->ctx || !r->reference || !r->logits)
         return pq_refuse(err, PQ_ENOMEM, "no memory for the logits of %d tokens", CHUNK);
     enum pq_status status = PQ_OK;
-    for (int m = 0; m <= models && status == PQ_OK; m++)
+    for (int m = 0; m <= models && status == PQ_OK; m++) {
+        options.kv = r->engines[m].kv;
         status = pq_context_open(&r->ctx[m], r->engines[m].model, r->pool, &options, err);
+    }
     return status;
 }
 

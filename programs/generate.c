@@ -90,7 +90,8 @@ enum pq_status pq_generator_open(struct pq_generator *out, const struct pq_engin
     struct pq_generator g = {.sampler = sampler, .positions = positions};
     struct pq_context_options options = {.sequences = 1,
                                          .positions = positions,
-                                         .batch = positions < PQ_CHUNK ? positions : PQ_CHUNK};
+                                         .batch = positions < PQ_CHUNK ? positions : PQ_CHUNK,
+                                         .kv = engine->kv};
     enum pq_status status = pq_context_open(&g.ctx, engine->model, pool, &options, err);
     if (status == PQ_OK)
         status = pq_reply_open(&g.reply, engine->tok, engine->config, raw, err);

@@ -34,6 +34,8 @@ static void precision_of(const struct pq_run *run, char out[32]) {
         snprintf(out, 32, "FP32");
     else
         snprintf(out, 32, "%s", !*scheme ? "replies" : scheme);
+    if (strcmp(pq_row_text(run->settings, "kv"), "int8") == 0)
+        snprintf(out + strlen(out), 32 - strlen(out), " KV8");
     for (char *p = out; *p && p < out + 4; p++)
         *p = *p >= 'a' && *p <= 'z' && *scheme ? (char)(*p - 'a' + 'A') : *p;
 }

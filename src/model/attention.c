@@ -48,7 +48,6 @@ struct work {
     void *rows;   /* [PQ_MR] of q or p, narrowed, on their way into a tile */
     void *wide;   /* I8: a panel of values */
     float *query; /* [head_dim] */
-    void *temp;   /* of its quantization */
 };
 
 /* The next `bytes` at base, where there is memory. */
@@ -74,7 +73,6 @@ static size_t place(struct work *w, unsigned char *base, int head_dim) {
     w->rows = cut(base, &used, PQ_MR * longest * unit);
     w->wide = cut(base, &used, (size_t)PQ_KV_BLOCK * PQ_NR * sizeof(float));
     w->query = cut(base, &used, d * sizeof(float));
-    w->temp = cut(base, &used, 2 * d);
     return used;
 }
 
@@ -91,7 +89,8 @@ size_t pq_attention_partial(int tokens, int heads, int head_dim, int positions) 
     return (size_t)spans_of(positions) * sums_floats(tokens * heads, head_dim) * sizeof(float);
 }
 
-/* One head of one token, in place or not: its norm, if gamma is one, and its rotation. */
+/* One head of one token, of a query or a key, as it is multiplied: its norm, if gamma is one, its
+ * rotation, and what the cache does to it. */
 static void turn(const struct pq_attention *a, float *y, const float *x, const float *gamma,
                  int position) {
     int d = a->kv->head_dim;
@@ -101,6 +100,8 @@ static void turn(const struct pq_attention *a, float *y, const float *x, const f
     else
         memcpy(y, x, (size_t)d * sizeof *x);
     a->ops->e->rope(y, cos, cos + d / 2, d / 2);
+    if (a->kv->hadamard.n)
+        a->ops->e->hadamard(y, &a->kv->hadamard, false);
 }
 
 /* ---- Append ---------------------------------------------------------------------------------- */

@@ -19,13 +19,20 @@ enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int 
         __builtin_mul_overflow(bytes, (size_t)sequences, &bytes))
         return pq_fail(err, PQ_ENOMEM, "a KV cache of %d sequences of %d positions is too large",
                        sequences, positions);
-    PQ_TRY(pq_arena_open(&kv.arena, bytes, true, "the KV cache", err));
+    if (kind == PQ_KIND_I8 && pq_hadamard_exists(head_dim))
+        PQ_TRY(pq_hadamard_open(&kv.hadamard, head_dim, err));
+    enum pq_status status = pq_arena_open(&kv.arena, bytes, true, "the KV cache", err);
+    if (status != PQ_OK) {
+        pq_hadamard_close(&kv.hadamard);
+        return status;
+    }
     pq_arena_take(&kv.arena, bytes);
     *out = kv;
     return PQ_OK;
 }
 
 void pq_kv_close(struct pq_kv *kv) {
+    pq_hadamard_close(&kv->hadamard);
     pq_arena_close(&kv->arena);
 }
 

@@ -11,7 +11,10 @@
  *   keys    as above, v = 4, codes + 128 as panels of weights have them
  *   values  [d / PQ_NR] [PQ_KV_BLOCK positions][PQ_NR of d] codes: attention widens a panel to BF16
  *           or FP32 before it multiplies, and puts the scales into the probabilities
- *   scales  [PQ_KV_BLOCK] of the keys, [PQ_KV_BLOCK] of the values */
+ *   scales  [PQ_KV_BLOCK] of the keys, [PQ_KV_BLOCK] of the values
+ * Keys have channels that are far larger than the rest, at the others' cost.  They are therefore
+ * multiplied by a Hadamard matrix, which evens them out, and so are queries: q H (k H)^T = q k^T
+ * (Ashkboos et al., arXiv:2404.00456 section 4). */
 #ifndef PQ_MODEL_KV_H
 #define PQ_MODEL_KV_H
 
@@ -23,8 +26,9 @@ enum { PQ_KV_BLOCK = 256 };
 struct pq_kv {
     enum pq_kind kind; /* BF16, F32 or I8 */
     int layers, sequences, heads, head_dim, blocks;
-    size_t half_bytes;  /* of the keys, or of the values, of a block */
-    size_t block_bytes; /* of both and their scales */
+    struct pq_hadamard hadamard; /* I8: of order head_dim; zeros where there is none */
+    size_t half_bytes;           /* of the keys, or of the values, of a block */
+    size_t block_bytes;          /* of both and their scales */
     struct pq_arena arena;
 };
 

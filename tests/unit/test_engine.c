@@ -40,13 +40,18 @@ static struct pq_model *open_model(enum pq_precision precision, enum pq_isa isa)
     return open_model_of(ckpt, precision, isa);
 }
 
-static struct pq_context *open_context(const struct pq_model *model, struct pq_pool *threads,
-                                       int sequences, int batch) {
+static struct pq_context *open_context_of(const struct pq_model *model, struct pq_pool *threads,
+                                          int sequences, int batch, enum pq_kv_format kv) {
     struct pq_context *ctx = NULL;
-    struct pq_context_options options = {sequences, 1024, batch};
+    struct pq_context_options options = {sequences, 1024, batch, kv};
     if (pq_context_open(&ctx, model, threads, &options, &err) != PQ_OK)
         printf("# %s\n", err.text);
     return ctx;
+}
+
+static struct pq_context *open_context(const struct pq_model *model, struct pq_pool *threads,
+                                       int sequences, int batch) {
+    return open_context_of(model, threads, sequences, batch, PQ_KV_NATIVE);
 }
 
 /* ---- Against the golden logits --------------------------------------------------------------- */
@@ -97,19 +102,21 @@ static void compare(struct pq_context *ctx, int vocab, struct distance *d) {
     CHECK(d->rows > 80);
 }
 
-static void against_golden(enum pq_precision precision, double most, double most_kl) {
+static void against_golden(enum pq_precision precision, enum pq_kv_format kv, double most,
+                           double most_kl) {
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
         if (!pq_isa_runs(isa))
             continue;
         struct pq_model *model = open_model(precision, isa);
         CHECK(model);
-        struct pq_context *ctx = open_context(model, pool, 1, 256);
+        struct pq_context *ctx = open_context_of(model, pool, 1, 256, kv);
         CHECK(ctx);
         struct distance d = {0, 0, 0};
         compare(ctx, pq_model_config(model)->vocab, &d);
-        printf("# %s %s: max |difference| %.2e, mean KL %.2e over %d positions\n",
-               precision == PQ_PRECISION_FP32 ? "fp32" : "bf16", pq_isa_name(isa), d.max,
-               d.kl_sum / d.rows, d.rows);
+        printf("# %s%s %s: max |difference| %.2e, mean KL %.2e over %d positions\n",
+               precision == PQ_PRECISION_FP32 ? "fp32" : "bf16",
+               kv == PQ_KV_INT8 ? " int8 cache" : "", pq_isa_name(isa), d.max, d.kl_sum / d.rows,
+               d.rows);
         CHECK(d.max < most && d.kl_sum / d.rows < most_kl);
         pq_context_close(ctx);
         pq_model_close(model);
@@ -117,11 +124,33 @@ static void against_golden(enum pq_precision precision, double most, double most
 }
 
 static void test_fp32_logits_match_golden(void) {
-    against_golden(PQ_PRECISION_FP32, 1e-3, 1e-8);
+    against_golden(PQ_PRECISION_FP32, PQ_KV_NATIVE, 1e-3, 1e-8);
 }
 
 static void test_bf16_logits_are_near_golden(void) {
-    against_golden(PQ_PRECISION_NATIVE, 0.15, 1e-4);
+    against_golden(PQ_PRECISION_NATIVE, PQ_KV_NATIVE, 0.15, 1e-4);
+}
+
+/* In int8 codes: the same arithmetic but for keys and values, whose error shows beside FP32. */
+static void test_int8_cache_is_near_golden(void) {
+    against_golden(PQ_PRECISION_FP32, PQ_KV_INT8, 0.2, 1e-4);
+    against_golden(PQ_PRECISION_NATIVE, PQ_KV_INT8, 0.25, 1e-4);
+}
+
+static size_t kv_bytes(const struct pq_model *model, enum pq_kv_format kv) {
+    struct pq_context *ctx = open_context_of(model, pool, 1, 16, kv);
+    size_t bytes = ctx ? pq_context_kv_bytes(ctx) : 0;
+    pq_context_close(ctx);
+    return bytes;
+}
+
+/* A scale is 4 bytes for 64 of pangu-mini's codes: 17/32 of BF16. */
+static void test_int8_cache_is_half_as_large(void) {
+    struct pq_model *model = open_model(PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
+    CHECK(model);
+    size_t native = kv_bytes(model, PQ_KV_NATIVE), codes = kv_bytes(model, PQ_KV_INT8);
+    CHECK(native > 0 && codes * 32 == native * 17);
+    pq_model_close(model);
 }
 
 /* ---- Greedy replies -------------------------------------------------------------------------- */
@@ -212,11 +241,11 @@ static float *logits_in_chunks(struct pq_context *ctx, int sequence, int n, int 
 }
 
 static void self_consistent(const struct pq_checkpoint *from, enum pq_precision precision,
-                            enum pq_isa isa) {
+                            enum pq_isa isa, enum pq_kv_format kv) {
     size_t vocab = 1413, bytes = TOKENS * vocab * sizeof(float);
     struct pq_model *model = open_model_of(from, precision, isa);
     CHECK(model);
-    struct pq_context *ctx = open_context(model, pool, 3, 512);
+    struct pq_context *ctx = open_context_of(model, pool, 3, 512, kv);
     CHECK(ctx);
     float *whole = logits_in_chunks(ctx, 0, TOKENS, TOKENS);
     for (int chunk = 1; chunk < TOKENS; chunk = chunk * 5 + 2) {
@@ -241,7 +270,7 @@ static void self_consistent(const struct pq_checkpoint *from, enum pq_precision 
     for (int threads = 1; threads <= 5; threads += 2) {
         struct pq_pool *other;
         CHECK_OK(pq_pool_open(&other, threads, &err));
-        ctx = open_context(model, other, 1, 512);
+        ctx = open_context_of(model, other, 1, 512, kv);
         float *again = logits_in_chunks(ctx, 0, TOKENS, 128);
         if (memcmp(whole, again, bytes))
             FAIL("%d threads change the logits", threads);
@@ -257,26 +286,26 @@ static void self_consistent(const struct pq_checkpoint *from, enum pq_precision 
 static void test_batches_and_threads_do_not_matter_bf16(void) {
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++)
         if (pq_isa_runs(isa))
-            self_consistent(ckpt, PQ_PRECISION_NATIVE, isa);
+            self_consistent(ckpt, PQ_PRECISION_NATIVE, isa, PQ_KV_NATIVE);
 }
 
 static void test_batches_and_threads_do_not_matter_fp32(void) {
-    self_consistent(ckpt, PQ_PRECISION_FP32, PQ_ISA_COUNT - 1);
+    self_consistent(ckpt, PQ_PRECISION_FP32, PQ_ISA_COUNT - 1, PQ_KV_NATIVE);
 }
 
 /* A past of several spans, whose parts are summed on different threads where there are few tokens:
  * the last ones one, two and four at a time, on 1, 2 and 4 threads, against all in one call. */
-static void long_pasts(enum pq_precision precision, enum pq_isa isa) {
+static void long_pasts(enum pq_precision precision, enum pq_kv_format kv) {
     size_t vocab = 1413, last = (size_t)(LONG - LAST) * vocab;
-    struct pq_model *model = open_model(precision, isa);
+    struct pq_model *model = open_model(precision, PQ_ISA_COUNT - 1);
     CHECK(model);
-    struct pq_context *ctx = open_context(model, pool, 1, LONG);
+    struct pq_context *ctx = open_context_of(model, pool, 1, LONG, kv);
     float *whole = logits_in_chunks(ctx, 0, LONG, LONG);
     pq_context_close(ctx);
     for (int threads = 1; threads <= 5; threads += threads) {
         struct pq_pool *other;
         CHECK_OK(pq_pool_open(&other, threads, &err));
-        ctx = open_context(model, other, 2, LONG);
+        ctx = open_context_of(model, other, 2, LONG, kv);
         for (int chunk = 1; chunk <= 5; chunk += chunk) {
             float *first = logits_in_chunks(ctx, 1, LONG - LAST, 400);
             float logits[5 * 1413];
@@ -296,18 +325,25 @@ static void long_pasts(enum pq_precision precision, enum pq_isa isa) {
     pq_model_close(model);
 }
 
-static void test_long_pasts_do_not_matter(void) {
-    long_pasts(PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
-    long_pasts(PQ_PRECISION_FP32, PQ_ISA_COUNT - 1);
+static void test_batches_and_threads_do_not_matter_int8_cache(void) {
+    for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++)
+        if (pq_isa_runs(isa))
+            self_consistent(ckpt, PQ_PRECISION_NATIVE, isa, PQ_KV_INT8);
 }
 
-static void same_on_every_isa(const struct pq_checkpoint *from) {
+static void test_long_pasts_do_not_matter(void) {
+    long_pasts(PQ_PRECISION_NATIVE, PQ_KV_NATIVE);
+    long_pasts(PQ_PRECISION_NATIVE, PQ_KV_INT8);
+    long_pasts(PQ_PRECISION_FP32, PQ_KV_NATIVE);
+}
+
+static void same_on_every_isa(const struct pq_checkpoint *from, enum pq_kv_format kv) {
     float *first = NULL;
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
         if (!pq_isa_runs(isa))
             continue;
         struct pq_model *model = open_model_of(from, PQ_PRECISION_FP32, isa);
-        struct pq_context *ctx = open_context(model, pool, 1, 512);
+        struct pq_context *ctx = open_context_of(model, pool, 1, 512, kv);
         float *logits = logits_in_chunks(ctx, 0, SHORT, SHORT);
         if (first && memcmp(first, logits, SHORT * 1413 * 4))
             FAIL("%s differs from plain C", pq_isa_name(isa));
@@ -322,7 +358,8 @@ static void same_on_every_isa(const struct pq_checkpoint *from) {
 }
 
 static void test_fp32_is_the_same_on_every_isa(void) {
-    same_on_every_isa(ckpt);
+    same_on_every_isa(ckpt, PQ_KV_NATIVE);
+    same_on_every_isa(ckpt, PQ_KV_INT8);
 }
 
 /* ---- Quantized ------------------------------------------------------------------------------- */
@@ -336,8 +373,8 @@ static void quantized(enum pq_scheme scheme, int group, double most_kl) {
     snprintf(name, sizeof name, "%s-%d", pq_scheme_name(scheme), group);
     CHECK_OK(pq_quantize(MINI, scratch_path(name), &options, pool, &err));
     CHECK_OK(pq_checkpoint_open(&made, scratch_path(name), &err));
-    self_consistent(made, PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
-    same_on_every_isa(made);
+    self_consistent(made, PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1, PQ_KV_NATIVE);
+    same_on_every_isa(made, PQ_KV_NATIVE);
     struct pq_model *model = open_model_of(made, PQ_PRECISION_NATIVE, PQ_ISA_COUNT - 1);
     struct pq_context *ctx = open_context(model, pool, 1, 256);
     struct distance d = {0, 0, 0};
@@ -405,10 +442,13 @@ int main(void) {
         text[i] = i == 0 ? 1 : 35 + i * 37 % 1300;
     RUN(test_fp32_logits_match_golden);
     RUN(test_bf16_logits_are_near_golden);
+    RUN(test_int8_cache_is_near_golden);
+    RUN(test_int8_cache_is_half_as_large);
     RUN(test_fp32_replies_match_golden);
     RUN(test_bf16_replies_match_golden);
     RUN(test_batches_and_threads_do_not_matter_bf16);
     RUN(test_batches_and_threads_do_not_matter_fp32);
+    RUN(test_batches_and_threads_do_not_matter_int8_cache);
     RUN(test_long_pasts_do_not_matter);
     RUN(test_fp32_is_the_same_on_every_isa);
     RUN(test_w8a8);
