@@ -1,15 +1,28 @@
 #!/bin/sh
 # GCC has kept the accumulators of these tiles in memory before, at half the speed: no vector
-# register may be moved to the stack.
+# register may be moved to the stack there, nor in the passes that every activation takes.
 #   tools/check_spills.sh build [OBJDUMP]
+objdump=${2:-objdump}
 bad=0
-for object in "$1"/src/cpu/*/tile_*.o; do
-    spills=$("${2:-objdump}" -d "$object" |
+
+# OBJECT [FUNCTION]
+check() {
+    spills=$("$objdump" -d ${2:+--disassemble="$2"} "$1" |
         grep -cE '%[yz]mm[0-9]+,[-x0-9a-f]*\(%r[sb]p\)|st[rp].*q[0-9]+, \[(sp|x29)')
     if [ "$spills" -ne 0 ]; then
-        echo "$object: $spills spills"
+        echo "$1 $2: $spills spills"
         bad=1
     fi
+}
+
+for object in "$1"/src/cpu/*/tile_*.o; do
+    check "$object"
+done
+for object in "$1"/src/cpu/x86/elementwise_avx512vnni.o; do
+    [ -e "$object" ] || continue
+    for function in silu_mul quantize interleave; do
+        check "$object" "$function"
+    done
 done
 [ "$bad" -eq 0 ] && echo "no accumulator is spilled"
 exit "$bad"

@@ -7,26 +7,27 @@
 
 #include <math.h>
 
-/* exp(x) by 2^n * exp(r), |r| <= ln(2)/2, r in two parts (Cody & Waite), Taylor's series to r^7,
- * whose remainder is below 2^-26 relative.  Below -87.3 the result is 0, above 88.3 infinity. */
+/* exp(x) of x cut off at -87.3 and 88.7: 2^n * exp(r), |r| <= ln(2)/2, r in two parts (Cody &
+ * Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower degree
+ * (Chebyshev's economization), which is off by less than 2^-28 relative. */
 INLINE f32x16 exp16(f32x16 x) {
-    i32x16 tiny = x < -87.3f;
-    x = select(x > 88.7f, splat(88.7f), x);
-    x = select(tiny, splat(0.0f), x);
-    f32x16 shifted = x * 1.44269504f + ROUNDER;
+    f32x16 cut;
+    for (int i = 0; i < LANES; i++) { /* which the compiler blends; NaN stays */
+        float high = 88.7f < x[i] ? 88.7f : x[i];
+        cut[i] = -87.3f > high ? -87.3f : high;
+    }
+    f32x16 shifted = cut * 1.44269504f + ROUNDER;
     f32x16 n = shifted - ROUNDER;
-    f32x16 r = x - n * 0.693359375f;
+    f32x16 r = cut - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
-    f32x16 p = splat(1.0f / 5040);
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
+    f32x16 p = splat(1.0f / 720);
+    p = p * r + 0.0083750394f;
     p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
+    p = p * r + 0.16666416f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    f32x16 power = (f32x16)(((i32x16)shifted << 23) + (127 << 23));
-    return select(tiny, splat(0.0f), p * power);
+    return p * (f32x16)(((i32x16)shifted << 23) + (127 << 23));
 }
 
 static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
@@ -161,14 +162,6 @@ INLINE f32x16 silu16(f32x16 g) {
     return g / (1.0f + exp16(-g));
 }
 
-static void silu_mul(float *y, const float *gate, const float *up, int n) {
-    int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        store(y + i, silu16(load(gate + i)) * load(up + i));
-    f32x16 tail = silu16(load_part(gate + i, n - i)) * load_part(up + i, n - i);
-    memcpy(y + i, &tail, (size_t)(n - i) * sizeof *y);
-}
-
 static void rope(float *x, const float *cos, const float *sin, int half) {
     for (int i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
@@ -225,6 +218,14 @@ static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const fl
         for (int r = 0; r < rows; r++)
             put(y + (size_t)r * ldy + c, load(acc + r * PQ_NR + c) + b, n - c, add);
     }
+}
+
+static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, int rows, int n) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < n; c += LANES) {
+            f32x16 v = silu16(load(gate + r * PQ_NR + c)) * load(up + r * PQ_NR + c);
+            put(y + (size_t)r * ldy + c, v, n - c, false);
+        }
 }
 
 const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {

@@ -221,9 +221,7 @@ static void gated_tile(const struct section *s, const struct panel *gate, const 
     int height = tile_rows(s->m, first);
     multiply_tile(s, gate, first, g, PQ_NR, PQ_NR, false);
     multiply_tile(s, up, first, u, PQ_NR, PQ_NR, false);
-    s->ops->e->silu_mul(u, g, u, height * PQ_NR);
-    for (int r = 0; r < height; r++)
-        memcpy(y + (size_t)r * ldy, u + r * PQ_NR, (size_t)n * sizeof *y);
+    s->ops->e->silu_mul(y, ldy, g, u, height, n);
 }
 
 static void multiply_panel(const struct section *s, const struct pq_product *product, int index,

@@ -75,9 +75,6 @@ struct pq_elementwise {
     void (*to_bf16)(uint16_t *y, const float *x, int n);
     /* y[i] = x[i] exactly. */
     void (*from_bf16)(float *y, const uint16_t *x, int n);
-    /* y[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)); relative error < 4e-7.
-     * y may be gate or up. */
-    void (*silu_mul)(float *y, const float *gate, const float *up, int n);
     /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
      * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */
     void (*rope)(float *x, const float *cos, const float *sin, int half);
@@ -92,6 +89,9 @@ struct pq_elementwise {
     /* The end of an FP tile: y[r][c] = acc[r][c] + bias[c], the same way. */
     void (*finish_fp)(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
                       bool add);
+    /* y[r][c] = silu(gate[r][c]) * up[r][c], silu(g) = g / (1 + exp(-g)); relative error < 4e-7.
+     * y as above; gate and up have PQ_NR columns. */
+    void (*silu_mul)(float *y, size_t ldy, const float *gate, const float *up, int rows, int n);
 };
 
 /* One after the other, the columns of a block of weights are rounded to codes, and the columns that

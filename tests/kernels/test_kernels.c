@@ -310,18 +310,25 @@ static void bf16_conversions(void) {
 }
 
 static void silu_mul(void) {
-    for (int n = 1; n < N; n += 13) {
-        hard_floats(f, n);
-        hard_floats(g, n);
-        pq_elementwise_c.silu_mul(u, f, g, n);
-        v[n] = 7;
-        ops->e->silu_mul(v, f, g, n);
-        CHECK(memcmp(u, v, (size_t)n * 4) == 0 && v[n] == 7);
-        for (int i = 0; i < n; i++) {
-            double silu = f[i] / (1 + exp(-(double)f[i])) * g[i];
+    enum { ROWS = 12, LDY = 40 };
+    for (int n = 1; n <= PQ_NR; n++) {
+        hard_floats(f, ROWS * PQ_NR);
+        hard_floats(g, ROWS * PQ_NR);
+        for (int i = 0; i < ROWS * LDY; i++)
+            u[i] = v[i] = 7;
+        pq_elementwise_c.silu_mul(u, LDY, f, g, ROWS, n);
+        ops->e->silu_mul(v, LDY, f, g, ROWS, n);
+        CHECK(memcmp(u, v, ROWS * LDY * sizeof *u) == 0);
+        for (int i = 0; i < ROWS * LDY; i++) {
+            int c = i % LDY, at = i / LDY * PQ_NR + c;
+            if (c >= n) {
+                CHECK(v[i] == 7);
+                continue;
+            }
+            double silu = f[at] / (1 + exp(-(double)f[at])) * g[at];
             if (fabs(silu) > 1e-30 && fabs(silu) < 1e38)
                 CHECK(fabs(v[i] - silu) <=
-                      4e-7 * fabs(silu) + (f[i] < -87 ? 1e-35 * fabs(g[i]) : 0));
+                      4e-7 * fabs(silu) + (f[at] < -87 ? 1e-35 * fabs(g[at]) : 0));
         }
     }
 }
