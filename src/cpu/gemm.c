@@ -11,7 +11,9 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    DIRECT_ROWS = 4, /* up to here 4-bit panels are cheaper to multiply than to unpack */
+    /* Up to here 4-bit panels are multiplied as they are: unpacking one takes as long as 4 rows of
+     * bytes, and the direct kernel loses a sixth of the time of bytes. */
+    DIRECT_ROWS = PQ_MR,
 };
 
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {

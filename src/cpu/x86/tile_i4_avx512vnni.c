@@ -69,30 +69,34 @@ void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t 
     }
 }
 
-/* code * mult + 128 for the 64 bytes of 16 outputs: products in 16-bit halves of each pair. */
-INLINE __m512i scaled(__m512i code, __m512i mult16) {
+/* code * mult + 128 for the 64 bytes of 16 outputs, of codes + 8: a byte's product stays below 256,
+ * so that the odd bytes are multiplied where they stand; offset is 128 - 8 * mult in every byte. */
+INLINE __m512i scaled(__m512i code, __m512i mult16, __m512i offset) {
     const __m512i even = _mm512_set1_epi16(255);
-    __m512i offset = _mm512_sub_epi16(_mm512_set1_epi16(128), _mm512_slli_epi16(mult16, 3));
-    __m512i e = _mm512_add_epi16(_mm512_mullo_epi16(_mm512_and_si512(code, even), mult16), offset);
-    __m512i o = _mm512_add_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(code, 8), mult16), offset);
-    return _mm512_or_si512(_mm512_and_si512(e, even), _mm512_slli_epi16(o, 8));
+    __m512i e = _mm512_mullo_epi16(_mm512_and_si512(code, even), mult16);
+    __m512i o = _mm512_mullo_epi16(_mm512_andnot_si512(even, code), mult16);
+    return _mm512_add_epi8(_mm512_or_si512(e, o), offset);
 }
 
 void pq_unpack_i4_avx512vnni(uint8_t *out, const struct pq_panel4 *w, int blocks) {
     const __m512i low = _mm512_set1_epi8(15);
     const uint8_t *codes = w->codes;
     for (int b = 0; b < blocks; b++) {
-        __m512i m[2];
+        __m512i m[2], offset[2];
         multipliers(m, w, b);
-        for (int h = 0; h < 2; h++)
+        for (int h = 0; h < 2; h++) {
             m[h] = _mm512_or_si512(m[h], _mm512_slli_epi32(m[h], 16));
+            __m512i eights =
+                _mm512_slli_epi16(_mm512_or_si512(m[h], _mm512_slli_epi16(m[h], 8)), 3);
+            offset[h] = _mm512_sub_epi8(_mm512_set1_epi8(-128), eights);
+        }
         for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4, out += 2 * PQ_NR * 4)
             for (int h = 0; h < 2; h++) {
                 __m512i c = _mm512_loadu_si512(codes + 64 * h);
                 __m512i l = _mm512_and_si512(c, low);
                 __m512i u = _mm512_and_si512(_mm512_srli_epi16(c, 4), low);
-                _mm512_storeu_si512(out + 64 * h, scaled(l, m[h]));
-                _mm512_storeu_si512(out + PQ_NR * 4 + 64 * h, scaled(u, m[h]));
+                _mm512_storeu_si512(out + 64 * h, scaled(l, m[h], offset[h]));
+                _mm512_storeu_si512(out + PQ_NR * 4 + 64 * h, scaled(u, m[h], offset[h]));
             }
     }
 }
