@@ -25,7 +25,7 @@ static bool same_model(const struct pq_run *a, const struct pq_run *b) {
     return same_text(a, b, "family");
 }
 
-static void precision_of(const struct pq_run *run, char out[32]) {
+static void precision_of(const struct pq_run *run, char out[48]) {
     const char *scheme = pq_row_text(run->settings, "scheme");
     bool fp32 = strcmp(pq_row_text(run->settings, "precision"), "fp32") == 0;
     if (strcmp(scheme, "w4a8") == 0 && pq_row_number(run->settings, "group") != 32)
@@ -38,12 +38,14 @@ static void precision_of(const struct pq_run *run, char out[32]) {
         snprintf(out + strlen(out), 32 - strlen(out), " KV8");
     for (char *p = out; *p && p < out + 4; p++)
         *p = *p >= 'a' && *p <= 'z' && *scheme ? (char)(*p - 'a' + 'A') : *p;
+    if (strcmp(pq_row_text(run->settings, "kv"), "int8") == 0)
+        strcat(out, ", KV8");
 }
 
 /* The precision alone, unless another run of the same tasks has it as well. */
 static void label_runs(struct pq_results *r) {
     for (int i = 0; i < r->n_runs; i++) {
-        char own[32], other[32];
+        char own[48], other[48];
         bool alone = true;
         precision_of(&r->runs[i], own);
         for (int j = 0; j < r->n_runs && alone; j++) {
@@ -51,7 +53,7 @@ static void label_runs(struct pq_results *r) {
             alone = i == j || !same_tasks(&r->runs[i], &r->runs[j]) || strcmp(own, other) != 0;
         }
         const char *name = pq_row_text(r->runs[i].settings, "model");
-        snprintf(r->labels[i], sizeof r->labels[i], alone ? "%s" : "%s %.56s", own, name);
+        snprintf(r->labels[i], sizeof r->labels[i], alone ? "%s" : "%s %.40s", own, name);
     }
 }
 

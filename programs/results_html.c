@@ -436,8 +436,10 @@ static void put_bench(FILE *out, const struct pq_results *r) {
     char names[MOST_MODELS][64];
     n = n < MOST_MODELS ? n : MOST_MODELS;
     for (int m = 0; m < n; m++)
-        snprintf(names[m], sizeof names[m], "%.60s",
-                 pq_row_text(json_array_get(models, (size_t)m), "scheme"));
+        snprintf(names[m], sizeof names[m], "%.40s%s",
+                 pq_row_text(json_array_get(models, (size_t)m), "scheme"),
+                 strcmp(pq_row_text(json_array_get(models, (size_t)m), "kv"), "int8") == 0 ? ", KV8"
+                                                                                           : "");
     pq_html(out, "<section><h2>Speed and memory</h2>\n<p class=\"note\">%s, %d threads, %s</p>\n",
             pq_row_text(machine, "cpu"), (int)pq_row_number(machine, "threads"),
             pq_row_text(machine, "isa"));
