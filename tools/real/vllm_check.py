@@ -3,7 +3,8 @@
     python3 tools/real/vllm_check.py PANQ SOURCE QUANTIZED [--tokens 48]
 
 SOURCE is the checkpoint that QUANTIZED was made from with --portable.  Both engines run in FP32
-wherever they do not run in integers.  Prints TAP:
+wherever they do not run in integers, but for 4-bit weights vLLM, whose kernel takes BF16 only and does
+not round activations to 8 bits.  Prints TAP:
 
   - vLLM runs the linears as quantized ones (their scheme is printed), and each output of each of
     them has the gain that the file's codes and scales mean: least squares over random inputs gives
@@ -64,7 +65,7 @@ def panq_logprobs(panq, folder, ids):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def gains(model, tensors, group_size):
+def gains(model, tensors, group_size, dtype):
     """The largest |gain - 1| of an output of each linear that the file has quantized, and their schemes."""
     worst, schemes = {}, set()
     for name, module in model.named_modules():
@@ -74,7 +75,7 @@ def gains(model, tensors, group_size):
             continue
         weight = torch.cat([multiply_out(tensors, part, group_size) for part in parts])
         x = torch.randn(ROWS, weight.shape[1], generator=torch.Generator().manual_seed(len(worst)))
-        got, want = module(x)[0], x @ weight.T
+        got, want = module(x.to(dtype))[0].float(), x @ weight.T
         if f"{parts[0]}.bias" in tensors:
             got = got - torch.cat([tensors[part + ".bias"].float() for part in parts])
         worst[name] = ((got * want).sum(0) / (want * want).sum(0) - 1).abs().max().item()
@@ -82,11 +83,9 @@ def gains(model, tensors, group_size):
     return worst, schemes
 
 
-def check_linears(llm, quantized):
+def check_linears(llm, quantized, group_size, dtype):
     tensors = load_file(os.path.join(quantized, "model.safetensors"))
-    with open(os.path.join(quantized, "config.json")) as f:
-        weights = json.load(f)["quantization_config"]["config_groups"]["group_0"]["weights"]
-    worst, schemes = llm.apply_model(lambda model: gains(model, tensors, weights.get("group_size") or 0))[0]
+    worst, schemes = llm.apply_model(lambda model: gains(model, tensors, group_size, dtype))[0]
     name = max(worst, key=worst.get, default=None)
     ok(bool(worst) and worst[name] < GAIN, f"{len(worst)} linears, {', '.join(schemes)}: gains differ by {worst.get(name, 0):.1e} at most, in {name}")
 
@@ -127,8 +126,11 @@ def main():
     parser.add_argument("quantized")
     parser.add_argument("--tokens", type=int, default=48)
     args = parser.parse_args()
-    llm = LLM(args.quantized, dtype="float32", enforce_eager=True, max_model_len=512, max_logprobs=TOP)
-    check_linears(llm, args.quantized)
+    with open(os.path.join(args.quantized, "config.json")) as f:
+        weights = json.load(f)["quantization_config"]["config_groups"]["group_0"]["weights"]
+    dtype = torch.float32 if weights["num_bits"] == 8 else torch.bfloat16
+    llm = LLM(args.quantized, dtype=dtype, enforce_eager=True, max_model_len=512, max_logprobs=TOP)
+    check_linears(llm, args.quantized, weights.get("group_size") or 0, dtype)
     prompts = [panq_ids(args.panq, args.source, text) for text in PROMPTS]
     kls, moves = [], []
     for text, prompt, (ids, likeliest) in zip(PROMPTS, prompts, vllm_replies(llm, prompts, args.tokens)):
