@@ -396,14 +396,28 @@ typedef bool pq_progress_fn(void *user, const char *what, uint64_t done, uint64_
 
 enum pq_recipe_name {
     PQ_RECIPE_RTN,    /* round to nearest */
-    PQ_RECIPE_ROTATE, /* the same of weights rotated by Hadamard matrices: docs/format.md */
+    PQ_RECIPE_ROTATE, /* the same of weights rotated by Hadamard matrices: docs/quantization.md */
+    PQ_RECIPE_BEST,   /* rotated, and rounded against calibration's second moments */
+};
+
+/* Steps of a recipe that can be left out, to see what they are worth. */
+enum {
+    PQ_STEP_ROTATE = 1, /* all rotations */
+    PQ_STEP_ONLINE = 2, /* those that a model makes as it runs */
+    PQ_STEP_GPTQ = 4,   /* rounding with feedback of the error */
+    PQ_STEP_REFINE = 8, /* coordinate descent and new scales after it */
 };
 
 struct pq_quantize_options {
     enum pq_scheme scheme; /* W8A8 or W4A8 */
     int group;             /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
     enum pq_recipe_name recipe;
-    uint64_t seed;            /* ROTATE: of the signs */
+    unsigned without;                    /* PQ_STEP_... of the recipe, or 0 */
+    uint64_t seed;                       /* of the rotations' signs */
+    const struct pq_traces *calibration; /* BEST needs it; others: for budget_bits; or NULL */
+    float mode_weight[PQ_TRACE_MODES];   /* of the traces; all 0: alike */
+    double budget_bits;       /* W4A8: mean bits a weight of the layers' linears that promotion of
+                                 some to 8 bits may reach; 0: none is promoted */
     bool portable;            /* head and embeddings stay, W4 is pack-quantized: docs/format.md */
     pq_progress_fn *progress; /* may be NULL */
     void *user;

@@ -14,6 +14,8 @@ struct quantize {
     int threads;
     int recipe; /* enum pq_recipe_name */
     uint64_t seed;
+    const char *calibration, *without, *modes;
+    float budget;
     bool portable, json;
 };
 
@@ -37,9 +39,31 @@ static const struct pq_option options[] = {
      .help = "inputs that share a multiplier in w4a8 (default 32)"},
     {.name = "recipe",
      .kind = PQ_OPTION_CHOICE,
-     .value = "rtn|rotate",
+     .value = "rtn|rotate|best",
      FIELD(recipe),
-     .help = "round to nearest (default), or do so after rotations"},
+     .help = "how to round (default best with --calibration, else rotate)"},
+    {.name = "calibration",
+     .kind = PQ_OPTION_TEXT,
+     .value = "TRACES",
+     FIELD(calibration),
+     .help = "what the model sees and says, by panq calibrate"},
+    {.name = "mode-weights",
+     .kind = PQ_OPTION_TEXT,
+     .value = "slow=1,...",
+     FIELD(modes),
+     .help = "shares of the modes slow, auto, no, text (default: alike)"},
+    {.name = "budget-bits",
+     .kind = PQ_OPTION_FLOAT,
+     .value = "B",
+     FIELD(budget),
+     .min = 4,
+     .max = 8,
+     .help = "w4a8: give linears that need it 8 bits, up to B on average"},
+    {.name = "without",
+     .kind = PQ_OPTION_TEXT,
+     .value = "STEP,...",
+     FIELD(without),
+     .help = "leave out steps: rotate, online, gptq, refine"},
     {.name = "seed",
      .kind = PQ_OPTION_U64,
      .value = "N",
@@ -95,11 +119,98 @@ static enum pq_status summarize(const struct quantize *q, const char *dir, doubl
     return PQ_OK;
 }
 
+/* ---- Options in words ------------------------------------------------------------------------ */
+
+/* The next of the words that commas part, NUL-terminated; NULL: there is none. */
+static char *next_word(char **list) {
+    char *word = strsep(list, ",");
+    while (word && !*word)
+        word = strsep(list, ",");
+    return word;
+}
+
+static enum pq_status parse_steps(char *list, unsigned *steps, struct pq_err *err) {
+    static const char *const names[] = {"rotate", "online", "gptq", "refine"};
+    for (char *word; (word = next_word(&list));) {
+        unsigned i = 0;
+        while (i < 4 && strcmp(names[i], word) != 0)
+            i++;
+        if (i == 4)
+            return pq_refuse(err, PQ_EINVAL,
+                             "--without takes rotate, online, gptq and refine, not '%s'", word);
+        *steps |= 1u << i;
+    }
+    return PQ_OK;
+}
+
+static enum pq_status parse_weights(char *list, float weights[PQ_TRACE_MODES], struct pq_err *err) {
+    for (char *word; (word = next_word(&list));) {
+        char *value = strchr(word, '='), *end = NULL;
+        size_t length = value ? (size_t)(value - word) : 0;
+        int mode = 0;
+        while (mode < PQ_TRACE_MODES &&
+               (strlen(pq_trace_mode_name((enum pq_trace_mode)mode)) != length ||
+                strncmp(pq_trace_mode_name((enum pq_trace_mode)mode), word, length) != 0))
+            mode++;
+        float weight = value ? strtof(value + 1, &end) : -1;
+        if (mode == PQ_TRACE_MODES || end == value + 1 || *end || !(weight >= 0 && weight <= 1e6f))
+            return pq_refuse(err, PQ_EINVAL,
+                             "--mode-weights takes slow, auto, no or text with a share, like "
+                             "slow=1,no=0.5, not '%s'",
+                             word);
+        weights[mode] = weight;
+    }
+    return PQ_OK;
+}
+
+static enum pq_status parse_words(const struct quantize *q, struct pq_quantize_options *o,
+                                  struct pq_err *err) {
+    char *steps = strdup(q->without ? q->without : ""), *modes = strdup(q->modes ? q->modes : "");
+    enum pq_status status =
+        steps && modes ? PQ_OK : pq_refuse(err, PQ_ENOMEM, "no memory for the options");
+    if (status == PQ_OK)
+        status = parse_steps(steps, &o->without, err);
+    if (status == PQ_OK)
+        status = parse_weights(modes, o->mode_weight, err);
+    free(steps);
+    free(modes);
+    return status;
+}
+
+/* ---- The command ----------------------------------------------------------------------------- */
+
+static enum pq_status read_traces(struct pq_traces *traces, const char *path, const char *dir,
+                                  struct pq_err *err) {
+    struct pq_checkpoint *ckpt;
+    enum pq_status status = pq_checkpoint_open(&ckpt, dir, err);
+    if (status != PQ_OK)
+        return status;
+    status = pq_traces_read(traces, path, pq_checkpoint_config(ckpt)->vocab, err);
+    pq_checkpoint_close(ckpt);
+    return status;
+}
+
+static enum pq_status quantize(const struct quantize *q, const char *dir,
+                               struct pq_quantize_options *o, struct pq_err *err) {
+    struct pq_traces traces = {0};
+    struct pq_pool *pool = NULL;
+    enum pq_status status = parse_words(q, o, err);
+    if (status == PQ_OK && q->calibration)
+        status = read_traces(&traces, q->calibration, dir, err);
+    if (status == PQ_OK)
+        status = pq_pool_open(&pool, q->threads, err);
+    o->calibration = q->calibration ? &traces : NULL;
+    if (status == PQ_OK)
+        status = pq_quantize(dir, q->out, o, pool, err);
+    pq_traces_free(&traces);
+    pq_pool_close(pool);
+    return status;
+}
+
 static int main_quantize(const struct pq_command *command, int argc, char **argv) {
     static const int groups[] = {32, 256, PQ_GROUP_CHANNEL};
-    struct quantize q = {.scheme = -1, .group = -1};
+    struct quantize q = {.scheme = -1, .group = -1, .recipe = -1};
     struct pq_progress progress = {0};
-    struct pq_pool *pool = NULL;
     struct pq_err err = {""};
     int n, code;
     if (!pq_options_parse(command, argc, argv, &q, &n, &code))
@@ -108,22 +219,22 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
         return pq_usage_error(command, "--%s must be given", q.out ? "scheme" : "out");
     if (q.group >= 0 && q.scheme == 0)
         return pq_usage_error(command, "--group is for w4a8; w8a8 has one scale a channel");
+    if (q.recipe < 0)
+        q.recipe = q.calibration ? PQ_RECIPE_BEST : PQ_RECIPE_ROTATE;
     struct pq_quantize_options o = {.scheme = q.scheme ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8,
                                     .group = groups[q.group < 0 ? 0 : q.group],
                                     .recipe = (enum pq_recipe_name)q.recipe,
                                     .seed = q.seed,
+                                    .budget_bits = q.budget,
                                     .portable = q.portable,
                                     .progress = pq_progress_step,
                                     .user = &progress};
     double start = pq_seconds();
-    enum pq_status status = pq_pool_open(&pool, q.threads, &err);
     pq_progress_catch_interrupt();
-    if (status == PQ_OK)
-        status = pq_quantize(argv[0], q.out, &o, pool, &err);
+    enum pq_status status = quantize(&q, argv[0], &o, &err);
     pq_progress_clear(&progress);
     if (status == PQ_OK)
         status = summarize(&q, argv[0], pq_seconds() - start, &err);
-    pq_pool_close(pool);
     return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
 }
 
@@ -134,9 +245,11 @@ const struct pq_command pq_command_quantize = {
     .most = 1,
     .summary = "write a checkpoint with 8-bit or 4-bit weights",
     .details =
-        "OUT appears whole or not at all: it is written beside and renamed.  A w8a8 OUT is in\n"
-        "compressed-tensors' int-quantized layout unless it is rotated; --portable makes one\n"
-        "that transformers loads unchanged.\n",
+        "OUT appears whole or not at all: it is written beside and renamed; a run that was\n"
+        "stopped goes on where it stood.  Recipes: rtn rounds to nearest, rotate does so after\n"
+        "Hadamard rotations, best rounds rotated weights against what the traces of\n"
+        "--calibration do in the model.  --portable makes a directory that transformers and\n"
+        "vLLM load unchanged.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_quantize,

@@ -97,6 +97,24 @@ static void scale_groups(float *scales, const uint8_t *multipliers, int groups) 
         scales[g] = scale * (float)multipliers[g];
 }
 
+/* Codes and multipliers of a row to the thread's own.  Returns its scale; 0: it is not finite. */
+static float round_row(const struct work *work, size_t row, struct scratch *own) {
+    const struct pq_stored_linear *linear = work->linear;
+    const struct pq_rounded *r = linear->rounded;
+    const struct shape *s = &work->shape;
+    if (r) {
+        memcpy(own->codes, r->q + row * (size_t)s->k, (size_t)s->k);
+        memcpy(own->multipliers, r->multiplier + row * (size_t)s->groups, (size_t)s->groups);
+        return r->scale[row];
+    }
+    pq_transformed_row(&work->matrix, (int)row, own->w, own->temp);
+    if (pq_rtn_nonfinite(own->w, s->k) >= 0)
+        return 0;
+    return linear->scheme == PQ_SCHEME_W8A8
+               ? pq_rtn_w8(own->w, NULL, s->k, own->codes)
+               : pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
+}
+
 static void quantize_row(void *arg, int task, int thread) {
     struct work *work = arg;
     const struct pq_stored_linear *linear = work->linear;
@@ -104,17 +122,14 @@ static void quantize_row(void *arg, int task, int thread) {
     struct scratch *own = &work->scratch[thread];
     size_t row = (size_t)work->first + (size_t)task;
     float *scale = work->scales + row * s->scales;
-    pq_transformed_row(&work->matrix, (int)row, own->w, own->temp);
-    *scale = 0;
-    if (pq_rtn_nonfinite(own->w, s->k) >= 0)
-        return;
     uint8_t *codes = work->codes + (size_t)task * s->code_bytes;
-    if (linear->scheme == PQ_SCHEME_W8A8) {
-        *scale = pq_rtn_w8(own->w, NULL, s->k, (int8_t *)codes);
+    *scale = round_row(work, row, own);
+    if (*scale == 0)
         return;
-    }
-    *scale = pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
-    pq_pack_codes(own->codes, s->k, codes);
+    if (linear->scheme == PQ_SCHEME_W8A8)
+        memcpy(codes, own->codes, (size_t)s->k);
+    else
+        pq_pack_codes(own->codes, s->k, codes);
     if (linear->packed && s->groups)
         scale_groups(scale, own->multipliers, s->groups);
     else
@@ -208,7 +223,7 @@ enum pq_status pq_stored_linear_write(const struct pq_stored_linear *linear,
     block = block < work.shape.n ? block : work.shape.n;
     enum pq_status status =
         allocate(&work, block) ? PQ_OK : pq_fail(err, PQ_ENOMEM, "%s: out of memory", linear->name);
-    if (status == PQ_OK)
+    if (status == PQ_OK && !linear->rounded)
         status = pq_transformed_open(&work.matrix, linear->transform, linear->name, pool, err);
     if (status == PQ_OK)
         status = write_blocks(&work, block, writer, pool, progress, err);

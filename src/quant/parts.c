@@ -1,7 +1,5 @@
 #include "quant/parts.h"
 
-#include "io/safetensors.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,17 +67,17 @@ enum pq_status pq_part_end(struct pq_writer *writer, const struct pq_staging *st
     return status;
 }
 
-/* ---- Joining --------------------------------------------------------------------------------- */
-
-static enum pq_status open_part(struct pq_safetensors *part, const struct pq_staging *staging,
-                                int index, struct pq_err *err) {
+enum pq_status pq_part_read(struct pq_safetensors *out, const struct pq_staging *staging, int index,
+                            struct pq_err *err) {
     char *path = pq_path_join(staging->path, part_name(index).s);
     if (!path)
         return pq_fail(err, PQ_ENOMEM, "%s: out of memory", staging->path);
-    enum pq_status status = pq_safetensors_open(part, path, err);
+    enum pq_status status = pq_safetensors_open(out, path, err);
     free(path);
     return status;
 }
+
+/* ---- Joining --------------------------------------------------------------------------------- */
 
 static enum pq_status declare_part(struct pq_writer *writer, const struct pq_safetensors *part,
                                    struct pq_err *err) {
@@ -110,7 +108,7 @@ static enum pq_status visit(struct pq_writer *writer, const struct pq_staging *s
                             visit_fn *fn, struct pq_err *err) {
     for (int i = 0; i < n; i++) {
         struct pq_safetensors part;
-        PQ_TRY(open_part(&part, staging, i, err));
+        PQ_TRY(pq_part_read(&part, staging, i, err));
         enum pq_status status = fn(writer, &part, err);
         pq_safetensors_close(&part);
         PQ_TRY(status);

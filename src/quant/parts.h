@@ -6,6 +6,7 @@
 #ifndef PQ_QUANT_PARTS_H
 #define PQ_QUANT_PARTS_H
 
+#include "io/safetensors.h"
 #include "io/safetensors_write.h"
 #include "quant/staging.h"
 
@@ -18,6 +19,10 @@ enum pq_status pq_part_open(struct pq_writer **out, const struct pq_staging *sta
 /* End and close the writer, whatever comes of it; now the part exists. */
 enum pq_status pq_part_end(struct pq_writer *writer, const struct pq_staging *staging, int index,
                            struct pq_err *err);
+
+/* Map part `index`, for the caller to close. */
+enum pq_status pq_part_read(struct pq_safetensors *out, const struct pq_staging *staging, int index,
+                            struct pq_err *err);
 
 /* Strings of __metadata__. */
 struct pq_metadata {

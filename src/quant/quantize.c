@@ -1,14 +1,9 @@
-/* pq_quantize: part after part, the tensors outside of layers and then each layer, every tensor
- * streamed from its mapping into the part's file; in the end the parts are joined. */
+/* pq_quantize: a directory of weights (job.h), config and whatever goes along with them. */
 #include "panq.h"
 
 #include "io/json.h"
-#include "io/safetensors_write.h"
 #include "model/checkpoint.h"
-#include "quant/floats.h"
-#include "quant/linear.h"
-#include "quant/recipe.h"
-#include "quant/parts.h"
+#include "quant/job.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,16 +13,6 @@
 #include <sys/stat.h>
 
 enum { SMALL_FILE = 64 << 20 }; /* what goes along with the weights is smaller */
-
-struct job {
-    const struct pq_checkpoint *ckpt;
-    const struct pq_tensor_info *tensors; /* [n] */
-    int n;
-    struct pq_recipe recipe;
-    struct pq_transform transform;
-    struct pq_pool *pool;
-    struct pq_progress progress;
-};
 
 static enum pq_status check_options(const struct pq_quantize_options *options, struct pq_err *err) {
     if (options->scheme != PQ_SCHEME_W8A8 && options->scheme != PQ_SCHEME_W4A8)
@@ -42,109 +27,23 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
                        "the group of w4a8 must be 32, 256 or %d for the channel, "
                        "not %d",
                        PQ_GROUP_CHANNEL, options->group);
+    if (options->recipe == PQ_RECIPE_BEST && !options->calibration)
+        return pq_fail(err, PQ_EINVAL, "the recipe best needs traces to calibrate with");
+    if (options->budget_bits != 0 &&
+        (options->scheme != PQ_SCHEME_W4A8 || options->portable || !options->calibration ||
+         !(options->budget_bits >= 4 && options->budget_bits <= 8)))
+        return pq_fail(
+            err, PQ_EINVAL,
+            "a budget of %g bits: it must be 4 to 8, for w4a8 that is not portable, with "
+            "traces to calibrate with",
+            options->budget_bits);
     return PQ_OK;
-}
-
-/* ---- model.safetensors ----------------------------------------------------------------------- */
-
-/* The tensors are the source's, and the head of a model that is untied. */
-static int count(const struct job *job) {
-    return job->n + job->recipe.transform.untie;
-}
-
-static const char *name_of(const struct job *job, int i) {
-    return i < job->n ? job->tensors[i].name : "lm_head.weight";
-}
-
-/* How tensor i is stored, as a linear; scheme PQ_SCHEME_FP: as floats. */
-static struct pq_stored_linear linear_of(const struct job *job, int i) {
-    const char *name = name_of(job, i);
-    return (struct pq_stored_linear){.name = name,
-                                     .transform = &job->transform,
-                                     .source = pq_transform_source(&job->transform, name),
-                                     .scheme = pq_recipe_scheme(&job->recipe, name),
-                                     .group = job->recipe.group,
-                                     .packed = job->recipe.packed};
-}
-
-static struct pq_stored_floats floats_of(const struct pq_stored_linear *linear) {
-    return (struct pq_stored_floats){linear->name, linear->transform, linear->source};
-}
-
-/* The part that a tensor belongs to: its layer's, or that of all tensors outside of layers. */
-static int part_of(const char *name) {
-    int layer;
-    return sscanf(name, "model.layers.%d.", &layer) == 1 ? 1 + layer : 0;
-}
-
-static enum pq_status declare_part(const struct job *job, int part, struct pq_writer *writer,
-                                   struct pq_err *err) {
-    for (int i = 0; i < count(job); i++) {
-        struct pq_stored_linear linear = linear_of(job, i);
-        struct pq_stored_floats floats = floats_of(&linear);
-        if (part_of(linear.name) != part)
-            continue;
-        if (linear.scheme == PQ_SCHEME_FP)
-            PQ_TRY(pq_stored_floats_declare(&floats, writer, err));
-        else
-            PQ_TRY(pq_stored_linear_declare(&linear, writer, err));
-    }
-    return pq_writer_begin(writer, err);
-}
-
-static enum pq_status write_part(struct job *job, int part, struct pq_writer *writer,
-                                 struct pq_err *err) {
-    PQ_TRY(declare_part(job, part, writer, err));
-    for (int i = 0; i < count(job); i++) {
-        struct pq_stored_linear linear = linear_of(job, i);
-        struct pq_stored_floats floats = floats_of(&linear);
-        if (part_of(linear.name) != part)
-            continue;
-        if (linear.scheme == PQ_SCHEME_FP)
-            PQ_TRY(pq_stored_floats_write(&floats, writer, job->pool, &job->progress, err));
-        else
-            PQ_TRY(pq_stored_linear_write(&linear, writer, job->pool, &job->progress, err));
-    }
-    return PQ_OK;
-}
-
-/* Count what an earlier run has done. */
-static enum pq_status skip_part(struct job *job, int part, struct pq_err *err) {
-    size_t bytes = 0;
-    for (int i = 0; i < count(job); i++)
-        if (part_of(name_of(job, i)) == part)
-            bytes += linear_of(job, i).source->info.bytes;
-    return pq_progress_add(&job->progress, "what is there already", bytes, err);
-}
-
-static enum pq_status make_part(struct job *job, const struct pq_staging *staging, int part,
-                                struct pq_err *err) {
-    struct pq_writer *writer;
-    if (pq_part_exists(staging, part))
-        return skip_part(job, part, err);
-    PQ_TRY(pq_part_open(&writer, staging, part, err));
-    enum pq_status status = write_part(job, part, writer, err);
-    if (status == PQ_OK)
-        return pq_part_end(writer, staging, part, err);
-    pq_writer_close(writer);
-    return status;
-}
-
-static enum pq_status write_weights(struct job *job, const struct pq_staging *staging,
-                                    struct pq_err *err) {
-    struct pq_recipe_text recipe = pq_recipe_show(&job->recipe);
-    const struct pq_metadata metadata[] = {
-        {"format", "pt"}, {"panq", PQ_VERSION}, {"recipe", recipe.s}};
-    int parts = 1 + pq_checkpoint_config(job->ckpt)->layers;
-    for (int part = 0; part < parts; part++)
-        PQ_TRY(make_part(job, staging, part, err));
-    return pq_parts_join(staging, parts, metadata, 3, err);
 }
 
 /* ---- What goes along ------------------------------------------------------------------------- */
 
 /* The source's config.json with a quantization_config, and untied where the model is. */
-static enum pq_status write_config(const struct job *job, const struct pq_staging *staging,
+static enum pq_status write_config(const struct pq_job *job, const struct pq_staging *staging,
                                    struct pq_err *err) {
     char *path = pq_path_join(pq_checkpoint_dir(job->ckpt), "config.json"), *text = NULL;
     json_t *config = NULL;
@@ -213,7 +112,7 @@ static enum pq_status copy_files(const char *from, const struct pq_staging *stag
 
 /* All that the result depends on: what makes it, and the tensors that it is made from, as far as
  * names, sizes and the times of their files tell. */
-static enum pq_status stamp_of(const struct job *job, char **stamp, struct pq_err *err) {
+static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq_err *err) {
     size_t size = 0;
     FILE *text = open_memstream(stamp, &size);
     if (!text)
@@ -235,11 +134,12 @@ static enum pq_status stamp_of(const struct job *job, char **stamp, struct pq_er
     return fclose(text) == 0 ? PQ_OK : pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
 }
 
-static enum pq_status make(struct job *job, const struct pq_staging *staging, struct pq_err *err) {
+static enum pq_status make(struct pq_job *job, const struct pq_staging *staging,
+                           struct pq_err *err) {
     PQ_TRY(pq_transform_open(&job->transform, job->ckpt, &job->recipe.transform, err));
     PQ_TRY(write_config(job, staging, err));
     PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
-    return write_weights(job, staging, err);
+    return pq_job_make(job, staging, err);
 }
 
 /* Where the next run may end better, it finds what this one has made. */
@@ -248,7 +148,7 @@ static bool worth_keeping(const struct pq_staging *staging, enum pq_status statu
            pq_part_exists(staging, 0);
 }
 
-static enum pq_status quantize(struct job *job, const char *out, struct pq_err *err) {
+static enum pq_status quantize(struct pq_job *job, const char *out, struct pq_err *err) {
     struct pq_staging staging;
     char *stamp = NULL;
     enum pq_status status = stamp_of(job, &stamp, err);
@@ -270,7 +170,14 @@ enum pq_status pq_quantize(const char *dir, const char *out,
     struct pq_checkpoint *ckpt;
     PQ_TRY(pq_checkpoint_open(&ckpt, dir, err));
     const struct pq_config *config = pq_checkpoint_config(ckpt);
-    struct job job = {.ckpt = ckpt, .pool = pool, .recipe = pq_recipe_make(options, config)};
+    struct pq_job job = {.ckpt = ckpt,
+                         .pool = pool,
+                         .config = *config,
+                         .recipe = pq_recipe_make(options, config),
+                         .traces = options->calibration};
+    job.config.tied &= !job.recipe.transform.untie;
+    job.config.rotates_down = job.recipe.transform.rotate_down;
+    job.config.rotates_head = job.recipe.rotates_head;
     job.tensors = pq_checkpoint_tensors(ckpt, &job.n);
     job.progress = (struct pq_progress){.fn = options->progress, .user = options->user};
     for (int i = 0; i < job.n; i++)

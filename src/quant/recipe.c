@@ -1,15 +1,40 @@
 #include "quant/recipe.h"
 
+#include "quant/source.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* FNV-1a (Fowler, Noll and Vo) of all that calibration takes from the traces. */
+static uint64_t digest_of(const struct pq_traces *traces) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int i = 0; traces && i < traces->n; i++) {
+        const struct pq_trace *t = &traces->trace[i];
+        hash = (hash ^ (uint64_t)t->mode) * 0x100000001b3u;
+        for (int j = 0; j < t->n; j++)
+            hash = (hash ^ (uint32_t)t->ids[j]) * 0x100000001b3u;
+    }
+    return traces ? hash : 0;
+}
+
+static void weigh_modes(struct pq_recipe *recipe, const float *weights) {
+    bool any = false;
+    for (int i = 0; i < PQ_TRACE_MODES; i++)
+        any |= weights[i] > 0;
+    for (int i = 0; i < PQ_TRACE_MODES; i++)
+        recipe->mode_weight[i] = any ? weights[i] : 1;
+}
 
 struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
                                 const struct pq_config *config) {
     /* 4 bits cost the head more than they save. */
     enum pq_scheme head = options->portable ? PQ_SCHEME_FP : PQ_SCHEME_W8A8;
-    bool rotates = options->recipe == PQ_RECIPE_ROTATE, untie = rotates && options->portable;
-    return (struct pq_recipe){
+    bool rotates = options->recipe != PQ_RECIPE_RTN && !(options->without & PQ_STEP_ROTATE);
+    bool online = rotates && !options->portable && !(options->without & PQ_STEP_ONLINE);
+    bool untie = rotates && config->tied && !online;
+    bool best = options->recipe == PQ_RECIPE_BEST;
+    struct pq_recipe recipe = {
         .linears = options->scheme,
         .head = head,
         .embedding = config->tied && !untie ? head : PQ_SCHEME_FP,
@@ -17,19 +42,27 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
         .packed = options->scheme == PQ_SCHEME_W4A8 && options->portable && options->group != 256,
         .transform = {.rotate_stream = rotates,
                       .rotate_heads = rotates,
-                      .rotate_down = rotates && !options->portable,
-                      .untie = untie && config->tied,
+                      .rotate_down = online,
+                      .untie = untie,
                       .seed = options->seed},
-        .rotates_head = rotates && !options->portable && config->tied,
+        .rotates_head = online && config->tied,
         .portable = options->portable,
+        .gptq = best && !(options->without & PQ_STEP_GPTQ),
+        .refine = best && !(options->without & PQ_STEP_REFINE),
+        .budget_bits = options->budget_bits,
+        .digest = digest_of(options->calibration),
     };
+    recipe.calibrated = best || options->budget_bits > 0;
+    weigh_modes(&recipe, options->mode_weight);
+    return recipe;
 }
 
 enum pq_scheme pq_recipe_scheme(const struct pq_recipe *recipe, const char *tensor) {
-    static const char suffix[] = "_proj.weight";
+    static const char suffix[] = ".weight";
     size_t length = strlen(tensor), tail = sizeof suffix - 1;
-    if (length > tail && strcmp(tensor + length - tail, suffix) == 0)
-        return recipe->linears;
+    int index = pq_linear_index(tensor);
+    if (index >= 0 && strcmp(tensor + length - tail, suffix) == 0)
+        return recipe->promoted && recipe->promoted[index] ? PQ_SCHEME_W8A8 : recipe->linears;
     if (strcmp(tensor, "lm_head.weight") == 0)
         return recipe->head;
     if (strcmp(tensor, "model.embed_tokens.weight") == 0)
@@ -78,16 +111,42 @@ json_t *pq_recipe_describe(const struct pq_recipe *recipe) {
                                                         : describe_panq(recipe);
 }
 
+/* The steps, by the names that the command line gives them. */
+static void show_steps(const struct pq_recipe *recipe, FILE *to) {
+    const struct pq_transform_options *t = &recipe->transform;
+    if (t->rotate_stream)
+        fprintf(to, " rotate%s seed %" PRIu64, t->rotate_down ? "" : " offline", t->seed);
+    fprintf(to, "%s%s", recipe->gptq ? " gptq" : "", recipe->refine ? " refine" : "");
+    if (!t->rotate_stream && !recipe->gptq && !recipe->refine)
+        fputs(" rtn", to);
+}
+
+static void show_calibration(const struct pq_recipe *recipe, FILE *to) {
+    bool alike = true;
+    if (!recipe->calibrated)
+        return;
+    fprintf(to, " calibration %016" PRIx64, recipe->digest);
+    for (int i = 0; i < PQ_TRACE_MODES; i++)
+        alike &= recipe->mode_weight[i] == 1;
+    for (int i = 0; i < PQ_TRACE_MODES && !alike; i++)
+        fprintf(to, " %s %g", pq_trace_mode_name((enum pq_trace_mode)i), recipe->mode_weight[i]);
+    if (recipe->budget_bits > 0)
+        fprintf(to, " budget %g", recipe->budget_bits);
+}
+
 struct pq_recipe_text pq_recipe_show(const struct pq_recipe *recipe) {
-    struct pq_recipe_text text;
-    char group[24] = "", how[40] = "rtn";
-    if (recipe->transform.rotate_stream)
-        snprintf(how, sizeof how, "rotate seed %" PRIu64, recipe->transform.seed);
+    struct pq_recipe_text text = {""};
+    FILE *to = fmemopen(text.s, sizeof text.s, "w");
+    if (!to)
+        return text;
+    fputs(pq_scheme_name(recipe->linears), to);
+    show_steps(recipe, to);
     if (recipe->linears == PQ_SCHEME_W4A8 && recipe->group)
-        snprintf(group, sizeof group, " group %d", recipe->group);
+        fprintf(to, " group %d", recipe->group);
     else if (recipe->linears == PQ_SCHEME_W4A8)
-        snprintf(group, sizeof group, " group channel");
-    snprintf(text.s, sizeof text.s, "%s %s%s%s", pq_scheme_name(recipe->linears), how, group,
-             recipe->portable ? " portable" : "");
+        fputs(" group channel", to);
+    show_calibration(recipe, to);
+    fputs(recipe->portable ? " portable" : "", to);
+    fclose(to);
     return text;
 }

@@ -15,9 +15,14 @@ struct pq_recipe {
     struct pq_transform_options transform;
     bool rotates_head; /* as it runs: a tied head of a rotated stream */
     bool portable;
+    bool calibrated, gptq, refine; /* against second moments; with which steps */
+    float mode_weight[PQ_TRACE_MODES];
+    double budget_bits; /* 0: nothing is promoted */
+    uint64_t digest;    /* of the traces; 0: none */
+    bool *promoted;     /* borrowed [layers * PQ_LINEARS]: W8 where the others are W4 */
 };
 
-/* Options that are valid, for a checkpoint of this config. */
+/* Options that are valid, for a checkpoint of this config; promoted is left to the caller. */
 struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
                                 const struct pq_config *config);
 
@@ -32,7 +37,7 @@ json_t *pq_recipe_describe(const struct pq_recipe *recipe);
 
 /* "w4a8 rtn group 32": what the file's metadata says of its making. */
 struct pq_recipe_text {
-    char s[96];
+    char s[224];
 };
 struct pq_recipe_text pq_recipe_show(const struct pq_recipe *recipe);
 

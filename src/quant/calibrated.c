@@ -1,0 +1,269 @@
+#include "quant/calibrated.h"
+
+#include "model/packed.h"
+#include "quant/embedding.h"
+#include "quant/gptq.h"
+#include "quant/moments.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ROWS = 512, /* of weights that are rounded in one call */
+    SWEEPS = 2, /* of coordinate descent: more gain next to nothing */
+};
+
+static const float DAMPING = 0.01f; /* Frantar et al., arXiv:2210.17323 section 3.3 */
+
+struct pq_calibration {
+    const struct pq_transform *source;
+    const struct pq_recipe *recipe;
+    struct pq_pool *pool;
+    struct pq_stream *stream;
+    struct pq_moments_mode modes[PQ_TRACE_MODES]; /* [n_modes], ranges of the stream */
+    int n_modes;
+    bool *skip; /* owned [tokens]: BOS */
+    struct pq_moments moments;
+    float *w, *bias;       /* owned: of the largest linear, of the most outputs */
+    float *norms;          /* owned, pq_source_norms_size */
+    struct pq_layer layer; /* the linears that are rounded already, owned */
+    struct pq_calibration_report report;
+};
+
+/* The linears of a layer by the input that they share, in the order in which they are rounded. */
+static const struct stage {
+    enum pq_input input;
+    enum pq_linear_name first;
+    int n;
+} stages[] = {
+    {PQ_INPUT_QKV, PQ_LINEAR_Q, 3},
+    {PQ_INPUT_O, PQ_LINEAR_O, 1},
+    {PQ_INPUT_MLP, PQ_LINEAR_GATE, 2},
+    {PQ_INPUT_DOWN, PQ_LINEAR_DOWN, 1},
+};
+enum { STAGES = sizeof stages / sizeof *stages };
+
+static struct pq_linear_shape shape_of(const struct pq_calibration *c, enum pq_linear_name which) {
+    return pq_linear_shape_of(&c->stream->model.config, which);
+}
+
+/* ---- A layer --------------------------------------------------------------------------------- */
+
+static void forget_layer(struct pq_calibration *c) {
+    for (int i = 0; i < PQ_LINEARS; i++)
+        pq_linear_release(pq_layer_linear(&c->layer, (enum pq_linear_name)i));
+}
+
+/* Put a rounded linear into the layer. */
+static enum pq_status install(struct pq_calibration *c, int layer, enum pq_linear_name which,
+                              const struct pq_rounded *rounded, struct pq_err *err) {
+    PQ_TRY(pq_source_bias(c->source, layer, which, c->bias, err));
+    return pq_linear_from_rounded(pq_layer_linear(&c->layer, which), rounded, c->bias, c->pool,
+                                  err);
+}
+
+/* Take the streams past the linears of a stage; gate and up wait for down. */
+static void pass_stage(struct pq_calibration *c, enum pq_input input) {
+    struct pq_range all = {0, c->stream->sequences};
+    if (input == PQ_INPUT_QKV)
+        pq_stream_attention(c->stream, all, &c->layer);
+    else if (input == PQ_INPUT_O)
+        pq_stream_output(c->stream, all, &c->layer);
+    else if (input == PQ_INPUT_DOWN)
+        pq_stream_mlp(c->stream, all, &c->layer);
+}
+
+/* Round the rows of c->w on the moments. */
+static enum pq_status round_rows(struct pq_calibration *c, const struct pq_gptq *gptq,
+                                 struct pq_rounded *r, struct pq_err *err) {
+    double errors[ROWS], powers[ROWS];
+    size_t k = (size_t)r->k, groups = (size_t)r->groups;
+    for (int first = 0; first < r->n; first += ROWS) {
+        size_t at = (size_t)first;
+        int n = r->n - first < ROWS ? r->n - first : ROWS;
+        struct pq_rounded_rows out = {.q = r->q + at * k,
+                                      .multipliers = groups ? r->multiplier + at * groups : NULL,
+                                      .scales = r->scale + first,
+                                      .errors = errors,
+                                      .powers = powers};
+        PQ_TRY(pq_gptq_rows(gptq, c->w + at * k, n, &out, err));
+        for (int i = 0; i < n; i++) {
+            c->report.loss += errors[i];
+            c->report.power += powers[i];
+        }
+    }
+    return PQ_OK;
+}
+
+static enum pq_status round_linear(struct pq_calibration *c, int layer, enum pq_linear_name which,
+                                   const struct pq_factor *factor, struct pq_rounded *out,
+                                   struct pq_err *err) {
+    struct pq_linear_shape shape = shape_of(c, which);
+    enum pq_scheme scheme = pq_recipe_scheme(c->recipe, pq_linear_weight(layer, which).s);
+    int group = scheme == PQ_SCHEME_W4A8 ? c->recipe->group : PQ_GROUP_CHANNEL;
+    PQ_TRY(pq_source_weights(c->source, layer, which, c->pool, c->w, err));
+    PQ_TRY(pq_rounded_open(out, scheme, shape.n, shape.k, group, err));
+    struct pq_gptq gptq = {.ws = &c->moments.workspace,
+                           .h = c->moments.h,
+                           .factor = factor,
+                           .k = shape.k,
+                           .scheme = scheme,
+                           .group = group,
+                           .sweeps = c->recipe->refine ? SWEEPS : 0,
+                           .refit = c->recipe->refine};
+    PQ_TRY(round_rows(c, &gptq, out, err));
+    /* What is run is what the file will say. */
+    for (int i = 0; c->recipe->packed && out->groups && i < out->n; i++)
+        out->scale[i] = pq_packed_scale(out->scale[i]);
+    return install(c, layer, which, out, err);
+}
+
+/* Round the linears of a stage, whose moments have been gathered. */
+static enum pq_status round_stage(struct pq_calibration *c, int layer, const struct stage *stage,
+                                  struct pq_rounded *rounded, struct pq_progress *progress,
+                                  struct pq_err *err) {
+    struct pq_factor factor = {0};
+    int k = shape_of(c, stage->first).k;
+    bool factored = c->recipe->gptq && pq_factor_open(&factor, &c->moments.workspace, c->moments.h,
+                                                      k, DAMPING, true, NULL) == PQ_OK;
+    enum pq_status status = PQ_OK;
+    for (int i = 0; i < stage->n && status == PQ_OK; i++) {
+        enum pq_linear_name which = stage->first + (enum pq_linear_name)i;
+        status = round_linear(c, layer, which, factored ? &factor : NULL, &rounded[which], err);
+        if (status == PQ_OK)
+            status = pq_progress_add(progress, pq_linear_weight(layer, which).s, 0, err);
+    }
+    c->report.nearest += c->recipe->gptq && !factored ? stage->n : 0;
+    pq_factor_close(&factor);
+    return status;
+}
+
+enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct pq_rounded *rounded,
+                                    struct pq_progress *progress, struct pq_err *err) {
+    forget_layer(c);
+    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->layer, err));
+    for (int i = 0; i < STAGES; i++) {
+        PQ_TRY(pq_moments_gather(&c->moments, c->stream, c->modes, c->n_modes, c->skip, &c->layer,
+                                 stages[i].input, err));
+        PQ_TRY(round_stage(c, layer, &stages[i], rounded, progress, err));
+        pass_stage(c, stages[i].input);
+    }
+    return PQ_OK;
+}
+
+enum pq_status pq_calibration_follow(struct pq_calibration *c, int layer,
+                                     const struct pq_rounded *rounded, struct pq_err *err) {
+    forget_layer(c);
+    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->layer, err));
+    for (int i = 0; i < PQ_LINEARS; i++)
+        PQ_TRY(install(c, layer, (enum pq_linear_name)i, &rounded[i], err));
+    for (int i = 0; i < STAGES; i++)
+        pass_stage(c, stages[i].input);
+    return PQ_OK;
+}
+
+struct pq_calibration_report pq_calibration_report(const struct pq_calibration *c) {
+    struct pq_calibration_report report = c->report;
+    report.rows = c->moments.seen;
+    report.masked = c->moments.masked;
+    return report;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* The traces by mode: the stream's sequences are in this order. */
+static int sort_by_mode(struct pq_calibration *c, const struct pq_traces *traces,
+                        const struct pq_trace **sorted) {
+    int n = 0;
+    for (int mode = 0; mode < PQ_TRACE_MODES; mode++) {
+        int first = n;
+        float weight = c->recipe->mode_weight[mode];
+        for (int i = 0; i < traces->n && weight > 0; i++)
+            if (traces->trace[i].mode == (enum pq_trace_mode)mode)
+                sorted[n++] = &traces->trace[i];
+        if (n > first)
+            c->modes[c->n_modes++] = (struct pq_moments_mode){{first, n - first}, weight};
+    }
+    return n;
+}
+
+static enum pq_status open_stream(struct pq_calibration *c, const struct pq_config *config,
+                                  const struct pq_trace **sorted, int n,
+                                  const struct pq_safetensors *embedding, struct pq_err *err) {
+    int *lengths = malloc((size_t)n * sizeof *lengths);
+    if (!lengths)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for %d sequences", n);
+    for (int i = 0; i < n; i++)
+        lengths[i] = sorted[i]->n;
+    enum pq_status status =
+        pq_stream_open(&c->stream, config, PQ_KIND_BF16, lengths, n, c->pool, err);
+    free(lengths);
+    PQ_TRY(status);
+    c->skip = calloc((size_t)c->stream->first[n], sizeof *c->skip);
+    if (!c->skip)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for %d tokens", c->stream->first[n]);
+    for (int i = 0; i < n; i++) {
+        int at = c->stream->first[i];
+        c->skip[at] = config->bos >= 0 && sorted[i]->ids[0] == config->bos;
+        PQ_TRY(pq_embed_file(embedding, sorted[i]->ids, sorted[i]->n, config->hidden,
+                             c->stream->x + (size_t)at * (size_t)config->hidden, err));
+    }
+    return PQ_OK;
+}
+
+static enum pq_status allocate(struct pq_calibration *c, const struct pq_config *config,
+                               struct pq_err *err) {
+    struct pq_largest most = pq_largest_linear(config);
+    c->w = malloc(most.weights * sizeof *c->w);
+    c->bias = malloc((size_t)most.n * sizeof *c->bias);
+    c->norms = malloc(pq_source_norms_size(config) * sizeof *c->norms);
+    if (!c->w || !c->bias || !c->norms)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for a layer's weights");
+    return pq_moments_open(&c->moments, c->stream, most.k, c->pool, err);
+}
+
+static enum pq_status open(struct pq_calibration *c, const struct pq_config *config,
+                           const struct pq_traces *traces, const struct pq_safetensors *embedding,
+                           struct pq_err *err) {
+    const struct pq_trace **sorted = calloc((size_t)traces->n + 1, sizeof *sorted);
+    if (!sorted)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for %d traces", traces->n);
+    int n = sort_by_mode(c, traces, sorted);
+    enum pq_status status =
+        n > 0 ? open_stream(c, config, sorted, n, embedding, err)
+              : pq_fail(err, PQ_EINVAL, "no trace is of a mode whose weight is above 0");
+    free(sorted);
+    return status == PQ_OK ? allocate(c, config, err) : status;
+}
+
+enum pq_status pq_calibration_open(struct pq_calibration **out, const struct pq_transform *source,
+                                   const struct pq_config *config, const struct pq_recipe *recipe,
+                                   const struct pq_traces *traces,
+                                   const struct pq_safetensors *embedding, struct pq_pool *pool,
+                                   struct pq_err *err) {
+    struct pq_calibration *c = calloc(1, sizeof *c);
+    if (!c)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for calibration");
+    c->source = source;
+    c->recipe = recipe;
+    c->pool = pool;
+    enum pq_status status = open(c, config, traces, embedding, err);
+    if (status == PQ_OK)
+        *out = c;
+    else
+        pq_calibration_close(c);
+    return status;
+}
+
+void pq_calibration_close(struct pq_calibration *c) {
+    if (!c)
+        return;
+    forget_layer(c);
+    pq_moments_close(&c->moments);
+    pq_stream_close(c->stream);
+    free(c->norms);
+    free(c->bias);
+    free(c->w);
+    free(c->skip);
+    free(c);
+}

@@ -1,0 +1,130 @@
+#include "quant/source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[PQ_LINEARS] = {
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+static struct pq_name tensor_of(int layer, enum pq_linear_name which, const char *suffix) {
+    struct pq_name name;
+    snprintf(name.s, sizeof name.s, "model.layers.%d.%s%s", layer, names[which], suffix);
+    return name;
+}
+
+struct pq_name pq_linear_weight(int layer, enum pq_linear_name which) {
+    return tensor_of(layer, which, ".weight");
+}
+
+int pq_linear_index(const char *tensor) {
+    int layer, at = 0;
+    if (sscanf(tensor, "model.layers.%d.%n", &layer, &at) != 1 || at == 0)
+        return -1;
+    for (int i = 0; i < PQ_LINEARS; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(tensor + at, names[i], length) == 0 && tensor[at + (int)length] == '.')
+            return layer * PQ_LINEARS + i;
+    }
+    return -1;
+}
+
+struct pq_linear_shape pq_linear_shape_of(const struct pq_config *c, enum pq_linear_name which) {
+    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const struct pq_linear_shape shapes[PQ_LINEARS] = {
+        {q, c->hidden},      {kv, c->hidden},     {kv, c->hidden},    {c->hidden, q},
+        {c->ffn, c->hidden}, {c->ffn, c->hidden}, {c->hidden, c->ffn}};
+    return shapes[which];
+}
+
+struct pq_largest pq_largest_linear(const struct pq_config *config) {
+    struct pq_largest most = {0};
+    for (int i = 0; i < PQ_LINEARS; i++) {
+        struct pq_linear_shape s = pq_linear_shape_of(config, (enum pq_linear_name)i);
+        size_t weights = (size_t)s.n * (size_t)s.k;
+        most.weights = weights > most.weights ? weights : most.weights;
+        most.n = s.n > most.n ? s.n : most.n;
+        most.k = s.k > most.k ? s.k : most.k;
+    }
+    return most;
+}
+
+struct pq_linear *pq_layer_linear(struct pq_layer *layer, enum pq_linear_name which) {
+    struct pq_linear *const linears[PQ_LINEARS] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
+                                                   &layer->gate, &layer->up, &layer->down};
+    return linears[which];
+}
+
+/* ---- Weights --------------------------------------------------------------------------------- */
+
+struct filling {
+    const struct pq_transformed *matrix;
+    float *w;
+    double *temp; /* [threads][k] */
+};
+
+static void fill_row(void *arg, int row, int thread) {
+    const struct filling *f = arg;
+    size_t k = (size_t)f->matrix->k;
+    pq_transformed_row(f->matrix, row, f->w + (size_t)row * k, f->temp + (size_t)thread * k);
+}
+
+enum pq_status pq_source_matrix(const struct pq_transform *source, const char *name,
+                                struct pq_pool *pool, float *w, struct pq_err *err) {
+    struct pq_transformed matrix;
+    PQ_TRY(pq_transformed_open(&matrix, source, name, pool, err));
+    struct filling f = {.matrix = &matrix, .w = w};
+    f.temp = malloc((size_t)pq_pool_threads(pool) * (size_t)matrix.k * sizeof *f.temp);
+    if (f.temp)
+        pq_pool_run(pool, matrix.n, fill_row, &f);
+    pq_transformed_close(&matrix);
+    bool filled = f.temp != NULL;
+    free(f.temp);
+    return filled ? PQ_OK : pq_fail(err, PQ_ENOMEM, "%s: out of memory", name);
+}
+
+enum pq_status pq_source_weights(const struct pq_transform *source, int layer,
+                                 enum pq_linear_name which, struct pq_pool *pool, float *w,
+                                 struct pq_err *err) {
+    return pq_source_matrix(source, pq_linear_weight(layer, which).s, pool, w, err);
+}
+
+/* ---- Vectors --------------------------------------------------------------------------------- */
+
+enum pq_status pq_source_bias(const struct pq_transform *source, int layer,
+                              enum pq_linear_name which, float *bias, struct pq_err *err) {
+    struct pq_name name = tensor_of(layer, which, ".bias");
+    if (pq_transform_source(source, name.s))
+        return pq_transformed_vector(source, name.s, bias, err);
+    int n = pq_linear_shape_of(pq_checkpoint_config(source->ckpt), which).n;
+    memset(bias, 0, (size_t)n * sizeof *bias);
+    return PQ_OK;
+}
+
+size_t pq_source_norms_size(const struct pq_config *config) {
+    return 2 * ((size_t)config->hidden + (size_t)config->head_dim);
+}
+
+enum pq_status pq_source_norms(const struct pq_transform *source, int layer, float *norms,
+                               struct pq_layer *out, struct pq_err *err) {
+    const struct pq_config *c = pq_checkpoint_config(source->ckpt);
+    struct {
+        const char *name;
+        float **at;
+        int n;
+        bool there;
+    } vectors[] = {{"input_layernorm", &out->attention_norm, c->hidden, true},
+                   {"post_attention_layernorm", &out->mlp_norm, c->hidden, true},
+                   {"self_attn.q_norm", &out->q_norm, c->head_dim, c->qk_norm},
+                   {"self_attn.k_norm", &out->k_norm, c->head_dim, c->qk_norm}};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        struct pq_name name;
+        *vectors[i].at = vectors[i].there ? norms : NULL;
+        snprintf(name.s, sizeof name.s, "model.layers.%d.%s.weight", layer, vectors[i].name);
+        if (vectors[i].there)
+            PQ_TRY(pq_transformed_vector(source, name.s, norms, err));
+        norms += vectors[i].n;
+    }
+    return PQ_OK;
+}
