@@ -31,7 +31,7 @@ static const char style[] =
     "font-size:.8rem;vertical-align:bottom}\n"
     ".grid .n{text-align:right}.grid tr.first td{border-top:2px solid var(--line)}\n"
     ".grid small{color:var(--soft)}\n"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr));"
     "gap:1rem}\n"
     ".card,.plot{background:var(--card);border:1px solid var(--line);border-radius:.6rem;"
     "padding:.9rem 1rem;margin:0}\n"

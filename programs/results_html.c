@@ -335,10 +335,9 @@ static void put_task(FILE *out, const struct pq_results *r, const struct pq_resu
     pq_html(out, "</div></details>\n");
 }
 
-static void put_set(FILE *out, const struct pq_results *r, const struct pq_result_set *set,
-                    int number) {
+static void put_set(FILE *out, const struct pq_results *r, const struct pq_result_set *set) {
     const char *modes[PQ_RUN_MODES];
-    int n = pq_result_modes(r, set, modes), differ = 0;
+    int n = pq_result_modes(r, set, modes);
     pq_html(out, "<section><h2>%s: %d tasks</h2>\n", set->name, set->n_tasks);
     put_facts(out, r, set);
     put_overview(out, r, set);
@@ -349,16 +348,23 @@ static void put_set(FILE *out, const struct pq_results *r, const struct pq_resul
         plot_lengths(out, r, set, modes[m]);
     pq_html(out, "</div>\n");
     put_details(out, r, set);
+    pq_html(out, "</section>\n");
+}
+
+/* They are long, so they come after everything else. */
+static void put_tasks(FILE *out, const struct pq_results *r, const struct pq_result_set *set,
+                      int number) {
+    int differ = 0;
     for (int t = 0; t < set->n_tasks; t++)
         differ += pq_result_differs(r, set, set->tasks[t]);
     pq_html(out,
-            "<h3>Task by task</h3>\n<div><input type=\"checkbox\" class=\"only filter\" "
+            "<section><h2>Task by task: %s</h2>\n<input type=\"checkbox\" class=\"only filter\" "
             "id=\"only%d\"> <label class=\"filter\" for=\"only%d\">only the %d on which the runs "
             "differ</label>\n<div class=\"tasks\">\n",
-            number, number, differ);
+            set->name, number, number, differ);
     for (int t = 0; t < set->n_tasks; t++)
         put_task(out, r, set, set->tasks[t]);
-    pq_html(out, "</div></div></section>\n");
+    pq_html(out, "</div></section>\n");
 }
 
 /* ---- Speed and memory ------------------------------------------------------------------------ */
@@ -495,12 +501,14 @@ void pq_results_html(FILE *out, const struct pq_results *r) {
                     "have forged their verdicts.</p>\n",
                     r->labels[i]);
     for (int i = 0; i < r->n_sets; i++)
-        put_set(out, r, &r->sets[i], i);
+        put_set(out, r, &r->sets[i]);
     if (r->bench)
         put_bench(out, r);
     pq_html(out, "<section><h2>Runs</h2>\n");
     for (int i = 0; i < r->n_runs; i++)
         put_run(out, r, i);
     pq_html(out, "</section>\n");
+    for (int i = 0; i < r->n_sets; i++)
+        put_tasks(out, r, &r->sets[i], i);
     pq_html_end(out);
 }
