@@ -402,10 +402,11 @@ enum pq_recipe_name {
 
 /* Steps of a recipe that can be left out, to see what they are worth. */
 enum {
-    PQ_STEP_ROTATE = 1, /* all rotations */
-    PQ_STEP_ONLINE = 2, /* those that a model makes as it runs */
-    PQ_STEP_GPTQ = 4,   /* rounding with feedback of the error */
-    PQ_STEP_REFINE = 8, /* coordinate descent and new scales after it */
+    PQ_STEP_ROTATE = 1,    /* all rotations */
+    PQ_STEP_ONLINE = 2,    /* those that a model makes as it runs */
+    PQ_STEP_GPTQ = 4,      /* rounding with feedback of the error */
+    PQ_STEP_REFINE = 8,    /* coordinate descent and new scales after it */
+    PQ_STEP_EQUALIZE = 16, /* scales between v and o, up and down, before rotations */
 };
 
 struct pq_quantize_options {

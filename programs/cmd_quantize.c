@@ -41,7 +41,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_CHOICE,
      .value = "rtn|rotate|best",
      FIELD(recipe),
-     .help = "how to round (default best with --calibration, else rotate)"},
+     .help = "best with --calibration, else rtn if --portable, else rotate"},
     {.name = "calibration",
      .kind = PQ_OPTION_TEXT,
      .value = "TRACES",
@@ -63,7 +63,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "STEP,...",
      FIELD(without),
-     .help = "leave out steps: rotate, online, gptq, refine"},
+     .help = "leave out steps: rotate, online, gptq, refine, equalize"},
     {.name = "seed",
      .kind = PQ_OPTION_U64,
      .value = "N",
@@ -130,14 +130,15 @@ static char *next_word(char **list) {
 }
 
 static enum pq_status parse_steps(char *list, unsigned *steps, struct pq_err *err) {
-    static const char *const names[] = {"rotate", "online", "gptq", "refine"};
+    static const char *const names[] = {"rotate", "online", "gptq", "refine", "equalize"};
     for (char *word; (word = next_word(&list));) {
         unsigned i = 0;
-        while (i < 4 && strcmp(names[i], word) != 0)
+        while (i < 5 && strcmp(names[i], word) != 0)
             i++;
-        if (i == 4)
+        if (i == 5)
             return pq_refuse(err, PQ_EINVAL,
-                             "--without takes rotate, online, gptq and refine, not '%s'", word);
+                             "--without takes rotate, online, gptq, refine and equalize, not '%s'",
+                             word);
         *steps |= 1u << i;
     }
     return PQ_OK;
@@ -220,7 +221,7 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     if (q.group >= 0 && q.scheme == 0)
         return pq_usage_error(command, "--group is for w4a8; w8a8 has one scale a channel");
     if (q.recipe < 0)
-        q.recipe = q.calibration ? PQ_RECIPE_BEST : PQ_RECIPE_ROTATE;
+        q.recipe = q.calibration ? PQ_RECIPE_BEST : q.portable ? PQ_RECIPE_RTN : PQ_RECIPE_ROTATE;
     struct pq_quantize_options o = {.scheme = q.scheme ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8,
                                     .group = groups[q.group < 0 ? 0 : q.group],
                                     .recipe = (enum pq_recipe_name)q.recipe,

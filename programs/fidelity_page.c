@@ -62,7 +62,9 @@ static void write_sizes(FILE *out, const struct pq_fidelity_page *page) {
     char names[BINS][NAME];
     const char *x[BINS];
     for (int b = 0; b < BINS; b++) {
-        snprintf(names[b], NAME, b % 2 ? "" : "1e%d", LOW + b / 2);
+        names[b][0] = 0;
+        if (!(b % 2))
+            snprintf(names[b], NAME, "1e%d", LOW + b / 2);
         x[b] = names[b];
     }
     for (int m = 0; m < f->models; m++) {
@@ -108,7 +110,9 @@ static void write_places(FILE *out, const struct pq_fidelity_page *page) {
             kl[m][bucket] += f->divergence[m][i].kl;
     }
     for (int b = 0; b < BUCKETS; b++) {
-        snprintf(names[b], NAME, b % 2 ? "" : "%d", b * width);
+        names[b][0] = 0;
+        if (!(b % 2))
+            snprintf(names[b], NAME, "%d", b * width);
         x[b] = names[b];
         for (int m = 0; m < f->models; m++)
             kl[m][b] = n[b] > 0 && kl[m][b] > 0 ? kl[m][b] / n[b] : NAN;
@@ -148,7 +152,9 @@ static enum pq_status write_layers(FILE *out, const struct pq_fidelity_page *pag
     if (!y || !names || !x)
         status = pq_refuse(err, PQ_ENOMEM, "no memory for a plot of %d layers", layers);
     for (int i = 0; i < layers && status == PQ_OK; i++) {
-        snprintf(names[i], NAME, i % (1 + layers / 12) ? "" : "%d", i);
+        names[i][0] = 0;
+        if (!(i % (1 + layers / 12)))
+            snprintf(names[i], NAME, "%d", i);
         x[i] = names[i];
         for (int m = 0; m < models; m++)
             y[m * layers + i] = at_least_0(decibels(noise, m, first + 2 * i));

@@ -2,6 +2,7 @@
 #ifndef PQ_QUANT_JOB_H
 #define PQ_QUANT_JOB_H
 
+#include "quant/equalize.h"
 #include "quant/parts.h"
 #include "quant/progress.h"
 #include "quant/recipe.h"
@@ -13,6 +14,7 @@ struct pq_job {
     struct pq_config config; /* of the result */
     struct pq_recipe recipe;
     const struct pq_traces *traces; /* of calibration; NULL: none */
+    struct pq_equalized equalized;  /* scales of the transform, where the recipe has them */
     struct pq_transform transform;
     struct pq_pool *pool;
     struct pq_progress progress;

@@ -136,6 +136,10 @@ static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq
 
 static enum pq_status make(struct pq_job *job, const struct pq_staging *staging,
                            struct pq_err *err) {
+    if (job->recipe.equalize) {
+        PQ_TRY(pq_equalize(&job->equalized, job->ckpt, job->pool, err));
+        job->recipe.transform.scales = job->equalized.scales;
+    }
     PQ_TRY(pq_transform_open(&job->transform, job->ckpt, &job->recipe.transform, err));
     PQ_TRY(write_config(job, staging, err));
     PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
@@ -191,6 +195,7 @@ enum pq_status pq_quantize(const char *dir, const char *out,
                                           "BF16, F16 or F32",
                                           dir, pq_scheme_name(config->scheme));
     pq_transform_close(&job.transform);
+    pq_equalized_close(&job.equalized);
     pq_checkpoint_close(ckpt);
     return status;
 }

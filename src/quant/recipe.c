@@ -47,6 +47,7 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
                       .seed = options->seed},
         .rotates_head = online && config->tied,
         .portable = options->portable,
+        .equalize = rotates && !(options->without & PQ_STEP_EQUALIZE),
         .gptq = best && !(options->without & PQ_STEP_GPTQ),
         .refine = best && !(options->without & PQ_STEP_REFINE),
         .budget_bits = options->budget_bits,
@@ -116,6 +117,7 @@ static void show_steps(const struct pq_recipe *recipe, FILE *to) {
     const struct pq_transform_options *t = &recipe->transform;
     if (t->rotate_stream)
         fprintf(to, " rotate%s seed %" PRIu64, t->rotate_down ? "" : " offline", t->seed);
+    fprintf(to, "%s", recipe->equalize ? " equalize" : "");
     fprintf(to, "%s%s", recipe->gptq ? " gptq" : "", recipe->refine ? " refine" : "");
     if (!t->rotate_stream && !recipe->gptq && !recipe->refine)
         fputs(" rtn", to);
