@@ -18,8 +18,9 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
     if (options->scheme != PQ_SCHEME_W8A8 && options->scheme != PQ_SCHEME_W4A8)
         return pq_fail(err, PQ_EINVAL, "the scheme to quantize to must be w8a8 or w4a8, not %d",
                        (int)options->scheme);
-    if (options->recipe != PQ_RECIPE_RTN && options->recipe != PQ_RECIPE_ROTATE)
-        return pq_fail(err, PQ_EINVAL, "the recipe must be rtn or rotate, not %d",
+    if (options->recipe != PQ_RECIPE_RTN && options->recipe != PQ_RECIPE_ROTATE &&
+        options->recipe != PQ_RECIPE_BEST)
+        return pq_fail(err, PQ_EINVAL, "the recipe must be rtn, rotate or best, not %d",
                        (int)options->recipe);
     if (options->scheme == PQ_SCHEME_W4A8 && options->group != 32 && options->group != 256 &&
         options->group != PQ_GROUP_CHANNEL)

@@ -293,7 +293,7 @@ static void test_rotated(void) {
     FILE *file = fopen(at("out/model.safetensors"), "rb");
     CHECK(file && fread(header, 1, sizeof header - 1, file) == sizeof header - 1);
     fclose(file);
-    CHECK(strstr(header + 8, "\"recipe\":\"w8a8 rotate seed 5\""));
+    CHECK(strstr(header + 8, "\"recipe\":\"w8a8 rotate seed 5 equalize\""));
 }
 
 /* A tiny model of odd sizes, to be written as each test wants it. */
