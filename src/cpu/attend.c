@@ -16,8 +16,8 @@ INLINE f32x16 exp2_16(f32x16 t) {
     p = p * r + 0.24022242f;
     p = p * r + 0.693147f;
     p = p * r + 1.0f;
-    i32x16 power = (i32x16)p + ((i32x16)shifted << 23); /* n added to the exponent */
-    return (f32x16)(power & ~(t < -126.0f));
+    u32x16 power = (u32x16)p + ((u32x16)shifted << 23); /* n added to the exponent */
+    return (f32x16)(power & (u32x16) ~(t < -126.0f));
 }
 
 /* 32 probabilities to a row, rounded to BF16 (ties up: there is hardly one) or as they are. */

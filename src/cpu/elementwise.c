@@ -27,7 +27,7 @@ INLINE f32x16 exp16(f32x16 x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    return p * (f32x16)(((i32x16)shifted << 23) + (127 << 23));
+    return p * (f32x16)(((u32x16)shifted << 23) + (127u << 23));
 }
 
 static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
