@@ -41,7 +41,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_CHOICE,
      .value = "rtn|rotate|best",
      FIELD(recipe),
-     .help = "best with --calibration, else rtn if --portable, else rotate"},
+     .help = "how to round (default best with --calibration, else rtn)"},
     {.name = "calibration",
      .kind = PQ_OPTION_TEXT,
      .value = "TRACES",
@@ -221,7 +221,7 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     if (q.group >= 0 && q.scheme == 0)
         return pq_usage_error(command, "--group is for w4a8; w8a8 has one scale a channel");
     if (q.recipe < 0)
-        q.recipe = q.calibration ? PQ_RECIPE_BEST : q.portable ? PQ_RECIPE_RTN : PQ_RECIPE_ROTATE;
+        q.recipe = q.calibration ? PQ_RECIPE_BEST : PQ_RECIPE_RTN;
     struct pq_quantize_options o = {.scheme = q.scheme ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8,
                                     .group = groups[q.group < 0 ? 0 : q.group],
                                     .recipe = (enum pq_recipe_name)q.recipe,

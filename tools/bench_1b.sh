@@ -10,6 +10,6 @@ mkdir -p "$folder" || exit 1
     "$build/synth" --shape 1b --tokenizer models/pangu-mini "$folder/1b" || exit 1
 for scheme in w8a8 w4a8; do
     [ -d "$folder/1b-$scheme" ] ||
-        "$panq" quantize "$folder/1b" -o "$folder/1b-$scheme" --scheme $scheme || exit 1
+        "$panq" quantize "$folder/1b" -o "$folder/1b-$scheme" --scheme $scheme --recipe rotate || exit 1
 done
 "$panq" bench "$folder/1b" "$folder/1b-w8a8" "$folder/1b-w4a8"
