@@ -9,6 +9,7 @@ names.  Needs torch, transformers and jinja2.
 import argparse
 import gzip
 import json
+import os
 import time
 
 import torch
@@ -33,7 +34,7 @@ def main():
     tasks, start, made = read_tasks(args.tasks), time.time(), 0
     # Batches of like length waste the least on padding.
     order = sorted(range(len(tasks)), key=lambda i: len(tasks[i]["prompt"]))
-    with open(args.out, "w", encoding="utf-8") as out, torch.inference_mode():
+    with open(args.out + ".partial", "w", encoding="utf-8") as out, torch.inference_mode():
         for at in range(0, len(order), args.batch):
             rows = [tasks[i] for i in order[at:at + args.batch]]
             turns = [[{"role": "user", "content": "Complete this Python function.\n" + r["prompt"].rstrip("\n")}] for r in rows]
@@ -48,6 +49,7 @@ def main():
                                       "content": tokenizer.decode(reply[:n]), "tokens": n + 1,
                                       "finish_reason": "stop" if n < len(reply) else "length"}) + "\n")
             print(f"{at + len(rows)} of {len(order)}, {made / (time.time() - start):.0f} tok/s", flush=True)
+    os.rename(args.out + ".partial", args.out)
 
 
 if __name__ == "__main__":
