@@ -308,6 +308,41 @@ typedef void pq_watch_fn(void *user, int point, const float *x, int m);
 /* Call fn from every pq_forward of the context, on the caller's thread; NULL ends it. */
 void pq_context_watch(struct pq_context *ctx, pq_watch_fn *fn, void *user);
 
+/* The operators of a forward call, in its order.  The rows for linears are x's norm, rotated where
+ * the config asks for it, rounded to what the weights meet. */
+enum pq_operator {
+    PQ_OP_EMBED,
+    PQ_OP_QKV_ROWS,
+    PQ_OP_QKV,
+    PQ_OP_APPEND,    /* keys, at their positions' angles, and values to the cache */
+    PQ_OP_ATTENTION, /* queries at their angles, too */
+    PQ_OP_O_ROWS,
+    PQ_OP_O,
+    PQ_OP_GATE_UP_ROWS,
+    PQ_OP_GATE_UP, /* and SwiGLU */
+    PQ_OP_DOWN_ROWS,
+    PQ_OP_DOWN,
+    PQ_OP_HEAD_ROWS, /* of tokens whose logits are wanted */
+    PQ_OP_HEAD,
+    PQ_OPERATORS
+};
+
+const char *pq_operator_name(enum pq_operator op); /* "embedding", "rows for q,k,v", "q,k,v", ... */
+
+/* What an operator of all layers took, and what it had to do: operations in 8 bits and in floating
+ * point, 2 a multiply-add, attention's for what each token sees alone; bytes of weights, of the
+ * cache and of activations, each counted once a call where it is read and where it is written. */
+struct pq_operator_cost {
+    double seconds, int8_ops, fp_ops, bytes;
+};
+
+struct pq_profile {
+    struct pq_operator_cost cost[PQ_OPERATORS];
+};
+
+/* Add the costs of every pq_forward of the context to *profile, which is borrowed; NULL ends it. */
+void pq_context_profile(struct pq_context *ctx, struct pq_profile *profile);
+
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
 struct pq_sampler_options {

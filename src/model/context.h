@@ -32,6 +32,8 @@ struct pq_context {
     int reached;        /* positions whose angles are in scratch.angles */
     pq_watch_fn *watch; /* NULL: nobody watches */
     void *watch_user;
+    struct pq_profile *profile; /* borrowed; NULL: nobody measures */
+    double profile_mark;        /* when the operator that is running began */
 };
 
 /* Have the angles of positions 0 .. positions-1 ready: they are computed once. */

@@ -1,6 +1,6 @@
 /* forward.c - a ragged batch through the whole model: checked, laid out, embedded, layer by layer
  * (layer.h), and out through the head. */
-#include "model/layer.h"
+#include "model/profile.h"
 
 static void embed_task(void *arg, int r, int thread) {
     (void)thread;
@@ -85,7 +85,10 @@ enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, i
     if (wanted > 0 && !logits)
         return pq_fail(err, PQ_EINVAL, "logits of %d tokens are wanted, but nowhere to put them",
                        wanted);
+    pq_profile_count(&p, wanted);
+    pq_profile_begin(ctx);
     pq_pool_run(ctx->pool, p.m, embed_task, &p);
+    pq_profile_end(ctx, PQ_OP_EMBED);
     show_stream(&p, 0);
     for (int i = 0; i < model->config.layers; i++) {
         const struct pq_layer *layer = &model->layers[i];

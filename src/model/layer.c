@@ -5,7 +5,7 @@
  * arXiv:2404.00456, section 4), and a tied head's is (gamma * rmsnorm(x H^T)) H: the embedding is
  * rotated then, and x with it, but gamma belongs to the channels of before.
  * The residual stream x is FP32; a linear's input is rounded once, to what its weights meet. */
-#include "model/layer.h"
+#include "model/profile.h"
 
 #include <string.h>
 
@@ -111,6 +111,17 @@ static void want(struct making *making, const struct pq_linear *linear) {
     making->want_fp |= !pq_takes_integers(linear);
 }
 
+/* Who makes an input, and who multiplies it. */
+static const struct {
+    enum pq_operator rows, product;
+} operators[] = {
+    [PQ_INPUT_QKV] = {PQ_OP_QKV_ROWS, PQ_OP_QKV},
+    [PQ_INPUT_O] = {PQ_OP_O_ROWS, PQ_OP_O},
+    [PQ_INPUT_MLP] = {PQ_OP_GATE_UP_ROWS, PQ_OP_GATE_UP},
+    [PQ_INPUT_DOWN] = {PQ_OP_DOWN_ROWS, PQ_OP_DOWN},
+    [PQ_INPUT_HEAD] = {PQ_OP_HEAD_ROWS, PQ_OP_HEAD},
+};
+
 /* products [n] of one input. */
 static void linears(const struct pq_pass *p, const struct input *input,
                     const struct pq_product *products, int n) {
@@ -123,8 +134,11 @@ static void linears(const struct pq_pass *p, const struct input *input,
     }
     pq_rows_place(&forms->integers, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
     pq_rows_place(&forms->fp, p->model->fp, input->m, input->width, p->s->fp_rows);
+    pq_profile_begin(p->ctx);
     make(&making);
+    pq_profile_end(p->ctx, operators[input->which].rows);
     pq_multiply(p->ctx->pool, p->model->ops, forms, products, n, (void *const *)p->s->thread);
+    pq_profile_end(p->ctx, operators[input->which].product);
 }
 
 static struct pq_product product(const struct pq_linear *linear, float *y, bool add) {
@@ -158,8 +172,11 @@ void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, in
                              .partial = s->partial,
                              .partial_tokens = s->partial_tokens,
                              .scratch = s->thread};
+    pq_profile_begin(p->ctx);
     pq_attention_append(p->ctx->pool, &a);
+    pq_profile_end(p->ctx, PQ_OP_APPEND);
     pq_attention_run(p->ctx->pool, &a);
+    pq_profile_end(p->ctx, PQ_OP_ATTENTION);
 }
 
 void pq_pass_output(const struct pq_pass *p, const struct pq_layer *layer) {
