@@ -7,15 +7,29 @@
 
 #include <math.h>
 
-/* exp(x) of x cut off at -87.3 and 88.7: 2^n * exp(r), |r| <= ln(2)/2, r in two parts (Cody &
- * Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower degree
- * (Chebyshev's economization), which is off by less than 2^-28 relative. */
+/* Smaller and larger, lane by lane: GCC makes one instruction of integers, where floats come out as
+ * a comparison and a branch a lane. */
+INLINE i32x16 min_int16(i32x16 a, i32x16 b) {
+    i32x16 m;
+    for (int i = 0; i < LANES; i++)
+        m[i] = a[i] < b[i] ? a[i] : b[i];
+    return m;
+}
+
+INLINE i32x16 max_int16(i32x16 a, i32x16 b) {
+    i32x16 m;
+    for (int i = 0; i < LANES; i++)
+        m[i] = a[i] > b[i] ? a[i] : b[i];
+    return m;
+}
+
+/* exp(x) of x cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
+ * (Cody & Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower
+ * degree (Chebyshev's economization), which is off by less than 2^-28 relative. */
 INLINE f32x16 exp16(f32x16 x) {
-    f32x16 cut;
-    for (int i = 0; i < LANES; i++) { /* which the compiler blends; NaN stays */
-        float high = 88.7f < x[i] ? 88.7f : x[i];
-        cut[i] = -87.3f > high ? -87.3f : high;
-    }
+    f32x16 most = splat(87.3f);
+    i32x16 size = min_int16((i32x16)abs16(x), (i32x16)most);
+    f32x16 cut = (f32x16)(size | ((i32x16)x & INT32_MIN));
     f32x16 shifted = cut * 1.44269504f + ROUNDER;
     f32x16 n = shifted - ROUNDER;
     f32x16 r = cut - n * 0.693359375f;
@@ -42,13 +56,6 @@ static void rmsnorm(float *y, const float *x, const float *gamma, int n, float e
         store(y + i, load(x + i) * inverse * load(gamma + i));
     for (; i < n; i++)
         y[i] = x[i] * inverse * gamma[i];
-}
-
-INLINE i32x16 max_int16(i32x16 a, i32x16 b) {
-    i32x16 m;
-    for (int i = 0; i < LANES; i++) /* which GCC makes one instruction, unlike select */
-        m[i] = a[i] > b[i] ? a[i] : b[i];
-    return m;
 }
 
 INLINE int32_t sum_int_lanes(i32x16 v) {

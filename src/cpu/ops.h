@@ -89,7 +89,8 @@ struct pq_elementwise {
     /* The end of an FP tile: y[r][c] = acc[r][c] + bias[c], the same way. */
     void (*finish_fp)(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
                       bool add);
-    /* y[r][c] = silu(gate[r][c]) * up[r][c], silu(g) = g / (1 + exp(-g)); relative error < 4e-7.
+    /* y[r][c] = silu(gate[r][c]) * up[r][c], silu(g) = g / (1 + exp(-g)); relative error < 4e-7
+     * for g > -87; below, silu is between 0 and 2e-38 g.
      * y as above; gate and up have PQ_NR columns. */
     void (*silu_mul)(float *y, size_t ldy, const float *gate, const float *up, int rows, int n);
 };
