@@ -444,6 +444,21 @@ enum {
     PQ_STEP_EQUALIZE = 16, /* scales between v and o, up and down, before rotations */
 };
 
+/* What calibration has seen and what came of it, over the layers that this run has rounded. */
+struct pq_calibration_report {
+    int64_t tokens, bos; /* of the traces; those that count nothing because they are BOS */
+    /* Four inputs of linears in a layer have a row for each token.  massive: rows that count
+     * nothing because they are over 1000 times the median in squared length. */
+    int64_t rows, massive;
+    int inputs;          /* that were looked at */
+    double masked_share; /* of the rows' squared lengths, which is the trace of their second
+                            moments: what BOS and massive rows have of it, the mean over inputs */
+    double worst_share;  /* the most of any input */
+    char worst[64];      /* and a linear of that input, "layers.3.down_proj"; "": none */
+    int nearest;         /* linears rounded to nearest, for their second moments have no factor */
+    double loss;         /* squared error of the linears' outputs, a part of their power */
+};
+
 struct pq_quantize_options {
     enum pq_scheme scheme; /* W8A8 or W4A8 */
     int group;             /* W4A8: 32, 256 or PQ_GROUP_CHANNEL */
@@ -452,8 +467,9 @@ struct pq_quantize_options {
     uint64_t seed;                       /* of the rotations' signs */
     const struct pq_traces *calibration; /* BEST needs it; others: for budget_bits; or NULL */
     float mode_weight[PQ_TRACE_MODES];   /* of the traces; all 0: alike */
-    double budget_bits;       /* W4A8: mean bits a weight of the layers' linears that promotion of
-                                 some to 8 bits may reach; 0: none is promoted */
+    double budget_bits; /* W4A8: mean bits a weight of the layers' linears that promotion of
+                           some to 8 bits may reach; 0: none is promoted */
+    struct pq_calibration_report *report; /* zeros without calibration; may be NULL */
     bool portable;            /* head and embeddings stay, W4 is pack-quantized: docs/format.md */
     pq_progress_fn *progress; /* may be NULL */
     void *user;

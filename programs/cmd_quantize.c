@@ -3,6 +3,7 @@
 #include "report.h"
 #include "tally.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,8 +96,27 @@ static enum pq_status count(const char *dir, struct pq_tally *tally, struct pq_e
     return status;
 }
 
+static json_t *calibration_json(const struct pq_calibration_report *r) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:i, s:f}", "tokens",
+                     (json_int_t)r->tokens, "bos", (json_int_t)r->bos, "rows", (json_int_t)r->rows,
+                     "massive_rows", (json_int_t)r->massive, "masked_share", r->masked_share,
+                     "worst_masked_share", r->worst_share, "worst_masked", r->worst, "nearest",
+                     r->nearest, "loss", r->loss);
+}
+
+static void print_calibration(const struct pq_calibration_report *r) {
+    printf("calibrated with %" PRId64 " tokens; outputs of linears err by %.2g of their power\n",
+           r->tokens, r->loss);
+    printf("left out: %" PRId64 " BOS tokens, %" PRId64 " massive rows of %" PRId64
+           ": %.1f %% of inputs' squares on average, at most %.1f %%%s%s\n",
+           r->bos, r->massive, r->rows, 100 * r->masked_share, 100 * r->worst_share,
+           *r->worst ? ", of " : "", r->worst);
+    if (r->nearest)
+        printf("%d linears are rounded to nearest: what enters them has no factor\n", r->nearest);
+}
+
 static enum pq_status summarize(const struct quantize *q, const char *dir, double seconds,
-                                struct pq_err *err) {
+                                const struct pq_calibration_report *report, struct pq_err *err) {
     struct pq_tally before = {0}, after = {0};
     char from[24], to[24], time[24];
     enum pq_status status = count(dir, &before, err);
@@ -105,17 +125,21 @@ static enum pq_status summarize(const struct quantize *q, const char *dir, doubl
     if (status != PQ_OK)
         return status;
     if (q->json) {
-        json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "out", q->out, "scheme",
-                                 q->scheme ? "w4a8" : "w8a8", "bytes_before",
-                                 (json_int_t)before.bytes, "bytes_after", (json_int_t)after.bytes,
-                                 "linear_bits_before", pq_tally_bits(&before), "linear_bits_after",
-                                 pq_tally_bits(&after), "seconds", seconds);
+        json_t *calibration = report->inputs ? calibration_json(report) : NULL;
+        json_t *json =
+            json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:o*}", "out", q->out, "scheme",
+                      q->scheme ? "w4a8" : "w8a8", "bytes_before", (json_int_t)before.bytes,
+                      "bytes_after", (json_int_t)after.bytes, "linear_bits_before",
+                      pq_tally_bits(&before), "linear_bits_after", pq_tally_bits(&after), "seconds",
+                      seconds, "calibration", calibration);
         return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
     }
     printf("%s: %s -> %s (%.1f %%), %.3f -> %.3f bits a weight in the linears, in %s\n", q->out,
            pq_human_bytes((double)before.bytes, from), pq_human_bytes((double)after.bytes, to),
            100.0 * (double)after.bytes / (double)before.bytes, pq_tally_bits(&before),
            pq_tally_bits(&after), pq_human_time(seconds, time));
+    if (report->inputs)
+        print_calibration(report);
     return PQ_OK;
 }
 
@@ -212,6 +236,7 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     static const int groups[] = {32, 256, PQ_GROUP_CHANNEL};
     struct quantize q = {.scheme = -1, .group = -1, .recipe = -1};
     struct pq_progress progress = {0};
+    struct pq_calibration_report report = {0};
     struct pq_err err = {""};
     int n, code;
     if (!pq_options_parse(command, argc, argv, &q, &n, &code))
@@ -228,6 +253,7 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
                                     .seed = q.seed,
                                     .budget_bits = q.budget,
                                     .portable = q.portable,
+                                    .report = &report,
                                     .progress = pq_progress_step,
                                     .user = &progress};
     double start = pq_seconds();
@@ -235,7 +261,7 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     enum pq_status status = quantize(&q, argv[0], &o, &err);
     pq_progress_clear(&progress);
     if (status == PQ_OK)
-        status = summarize(&q, argv[0], pq_seconds() - start, &err);
+        status = summarize(&q, argv[0], pq_seconds() - start, &report, &err);
     return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
 }
 

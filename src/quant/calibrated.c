@@ -5,6 +5,7 @@
 #include "quant/gptq.h"
 #include "quant/moments.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,9 @@ struct pq_calibration {
     float *w, *bias;       /* owned: of the largest linear, of the most outputs */
     float *norms;          /* owned, pq_source_norms_size */
     struct pq_layer layer; /* the linears that are rounded already, owned */
-    struct pq_calibration_report report;
+    struct pq_calibration_report
+        report;   /* loss is the sum of errors, and masked_share that of inputs */
+    double power; /* of the outputs */
 };
 
 /* The linears of a layer by the input that they share, in the order in which they are rounded. */
@@ -89,7 +92,7 @@ static enum pq_status round_rows(struct pq_calibration *c, const struct pq_gptq 
         PQ_TRY(pq_gptq_rows(gptq, c->w + at * k, n, &out, err));
         for (int i = 0; i < n; i++) {
             c->report.loss += errors[i];
-            c->report.power += powers[i];
+            c->power += powers[i];
         }
     }
     return PQ_OK;
@@ -138,6 +141,20 @@ static enum pq_status round_stage(struct pq_calibration *c, int layer, const str
     return status;
 }
 
+/* What the moments of a layer's input have left out. */
+static void note_masked(struct pq_calibration *c, int layer, enum pq_linear_name first) {
+    double share = c->moments.masked_share;
+    c->report.inputs++;
+    c->report.masked_share += share;
+    if (share <= c->report.worst_share)
+        return;
+    struct pq_name name = pq_linear_weight(layer, first);
+    size_t prefix = strlen("model."), suffix = strlen(".weight");
+    c->report.worst_share = share;
+    snprintf(c->report.worst, sizeof c->report.worst, "%.*s",
+             (int)(strlen(name.s) - prefix - suffix), name.s + prefix);
+}
+
 enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct pq_rounded *rounded,
                                     struct pq_progress *progress, struct pq_err *err) {
     forget_layer(c);
@@ -145,6 +162,7 @@ enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct 
     for (int i = 0; i < STAGES; i++) {
         PQ_TRY(pq_moments_gather(&c->moments, c->stream, c->modes, c->n_modes, c->skip, &c->layer,
                                  stages[i].input, err));
+        note_masked(c, layer, stages[i].first);
         PQ_TRY(round_stage(c, layer, &stages[i], rounded, progress, err));
         pass_stage(c, stages[i].input);
     }
@@ -165,7 +183,9 @@ enum pq_status pq_calibration_follow(struct pq_calibration *c, int layer,
 struct pq_calibration_report pq_calibration_report(const struct pq_calibration *c) {
     struct pq_calibration_report report = c->report;
     report.rows = c->moments.seen;
-    report.masked = c->moments.masked;
+    report.massive = c->moments.massive;
+    report.masked_share /= report.inputs ? report.inputs : 1;
+    report.loss /= c->power > 0 ? c->power : 1;
     return report;
 }
 
@@ -202,9 +222,11 @@ static enum pq_status open_stream(struct pq_calibration *c, const struct pq_conf
     c->skip = calloc((size_t)c->stream->first[n], sizeof *c->skip);
     if (!c->skip)
         return pq_fail(err, PQ_ENOMEM, "out of memory for %d tokens", c->stream->first[n]);
+    c->report.tokens = c->stream->first[n];
     for (int i = 0; i < n; i++) {
         int at = c->stream->first[i];
         c->skip[at] = config->bos >= 0 && sorted[i]->ids[0] == config->bos;
+        c->report.bos += c->skip[at];
         PQ_TRY(pq_embed_file(embedding, sorted[i]->ids, sorted[i]->n, config->hidden,
                              c->stream->x + (size_t)at * (size_t)config->hidden, err));
     }

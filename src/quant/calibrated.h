@@ -13,13 +13,6 @@
 #include "quant/rounded.h"
 #include "quant/source.h"
 
-/* What was seen and what came of it. */
-struct pq_calibration_report {
-    int64_t rows, masked; /* rows of inputs, and those of them that count nothing */
-    int nearest;          /* linears whose moments had no factor: they are rounded to nearest */
-    double loss, power;   /* sums of e^T H e and w^T H w over the rows of all linears */
-};
-
 struct pq_calibration;
 
 /* config: that of the result.  embedding: a file that holds the embedding as the result has it.
@@ -39,6 +32,7 @@ enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct 
 enum pq_status pq_calibration_follow(struct pq_calibration *c, int layer,
                                      const struct pq_rounded *rounded, struct pq_err *err);
 
+/* Over the layers that were rounded so far. */
 struct pq_calibration_report pq_calibration_report(const struct pq_calibration *c);
 
 #endif

@@ -173,6 +173,8 @@ static enum pq_status calibrate_layers(struct pq_job *job, const struct pq_stagi
                                      job->traces, &embedding, job->pool, err);
     for (int layer = 0; layer < job->config.layers && status == PQ_OK; layer++)
         status = calibrate_layer(job, calibration, staging, layer, err);
+    if (calibration)
+        job->report = pq_calibration_report(calibration);
     pq_calibration_close(calibration);
     pq_safetensors_close(&embedding);
     return status;

@@ -14,7 +14,8 @@ struct pq_job {
     struct pq_config config; /* of the result */
     struct pq_recipe recipe;
     const struct pq_traces *traces; /* of calibration; NULL: none */
-    struct pq_equalized equalized;  /* scales of the transform, where the recipe has them */
+    struct pq_calibration_report report;
+    struct pq_equalized equalized; /* scales of the transform, where the recipe has them */
     struct pq_transform transform;
     struct pq_pool *pool;
     struct pq_progress progress;

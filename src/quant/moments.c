@@ -51,7 +51,8 @@ struct batch {
     int width;
     float limit; /* longer rows count nothing */
     const bool *skip;
-    atomic_int masked, bad; /* bad: 1 + a row that is not finite */
+    atomic_int massive, bad; /* bad: 1 + a row that is not finite */
+    double all, masked;      /* squared lengths of the rows, of those that count nothing */
 };
 
 static float *row_at(const struct batch *b, int r) {
@@ -87,14 +88,19 @@ static float median(const float *length, float *sorted, int n) {
     return sorted[n / 2];
 }
 
+static bool counts(const struct batch *b, int r) {
+    return !b->skip[b->first + r] && b->m->length[r] <= b->limit;
+}
+
 /* A row of activations becomes what the kernel sees, or zeros where it counts nothing. */
 static void round_row(void *arg, int r, int thread) {
     struct batch *b = arg;
     float *x = row_at(b, r);
     size_t width = (size_t)b->width, widest = (size_t)b->m->widest;
-    if (b->skip[b->first + r] || b->m->length[r] > b->limit) {
+    if (!counts(b, r)) {
         memset(x, 0, width * sizeof *x);
-        atomic_fetch_add(&b->masked, 1);
+        if (!b->skip[b->first + r])
+            atomic_fetch_add(&b->massive, 1);
         return;
     }
     float *padded = (float *)(b->m->own + (size_t)thread * own_bytes(b->m->widest));
@@ -122,8 +128,12 @@ static enum pq_status add_batch(struct batch *b, struct pq_stream *stream, struc
     b->limit = MASSIVE * median(m->length, m->length + stream->ctx->options.batch, b->rows);
     pq_pool_run(pool, b->rows, round_row, b);
     pq_hessian_add(&m->workspace, h, b->width, m->rows, b->rows);
+    for (int r = 0; r < b->rows; r++) {
+        b->all += m->length[r];
+        b->masked += counts(b, r) ? 0 : m->length[r];
+    }
     m->seen += b->rows;
-    m->masked += b->masked;
+    m->massive += b->massive;
     return PQ_OK;
 }
 
@@ -141,6 +151,7 @@ enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
                                  struct pq_err *err) {
     int k = width_of(&stream->model.config, input);
     size_t bytes = (size_t)k * (size_t)k * sizeof *m->h;
+    double all = 0, masked = 0;
     memset(m->h, 0, bytes);
     for (int i = 0; i < n; i++) {
         struct pq_range left = modes[i].range;
@@ -157,6 +168,8 @@ enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
             struct pq_observer observer = {keep_row, &b};
             pq_stream_look(stream, range, layer, input, &observer);
             PQ_TRY(add_batch(&b, stream, range, m->mode_h, err));
+            all += b.all;
+            masked += b.masked;
             left = (struct pq_range){range.first + range.n, left.n - range.n};
         }
         pq_hessian_mirror(&m->workspace, m->mode_h, k);
@@ -164,5 +177,6 @@ enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
         if (mean > 0)
             pq_hessian_blend(&m->workspace, m->h, m->mode_h, (float)(modes[i].weight / mean), k);
     }
+    m->masked_share = all > 0 ? masked / all : 0;
     return PQ_OK;
 }

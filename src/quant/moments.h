@@ -15,12 +15,13 @@
 struct pq_moments {
     struct pq_workspace workspace; /* for width `widest` */
     int widest;
-    float *h;             /* [k][k] of the input that was gathered last, mirrored */
-    float *mode_h;        /* one mode's */
-    float *rows;          /* [batch][k] */
-    float *length;        /* [2][batch]: of rows, squared; sorted */
-    unsigned char *own;   /* of each thread */
-    int64_t seen, masked; /* rows so far; those without weight */
+    float *h;              /* [k][k] of the input that was gathered last, mirrored */
+    float *mode_h;         /* one mode's */
+    float *rows;           /* [batch][k] */
+    float *length;         /* [2][batch]: of rows, squared; sorted */
+    unsigned char *own;    /* of each thread */
+    int64_t seen, massive; /* rows so far; those that are too long */
+    double masked_share; /* of the squared lengths of the last input's rows: what counts nothing */
 };
 
 /* The tokens of one mode and their share. */

@@ -195,6 +195,8 @@ enum pq_status pq_quantize(const char *dir, const char *out,
                                           "%s: is quantized already (%s); the source must be "
                                           "BF16, F16 or F32",
                                           dir, pq_scheme_name(config->scheme));
+    if (status == PQ_OK && options->report)
+        *options->report = job.report;
     pq_transform_close(&job.transform);
     pq_equalized_close(&job.equalized);
     pq_checkpoint_close(ckpt);

@@ -237,6 +237,31 @@ static void test_resume(void) {
     check_resume(PQ_SCHEME_W8A8, 32, false, 0);
 }
 
+/* ---- The report ------------------------------------------------------------------------------ */
+
+/* Two of the tiny model's traces begin with BOS, 1; layer by layer, four inputs are looked at. */
+static void test_report(void) {
+    struct pq_quantize_options o = tiny_options(PQ_SCHEME_W4A8);
+    struct pq_calibration_report r = {.tokens = -1}, again;
+    o.report = &r;
+    o.calibration = NULL;
+    o.recipe = PQ_RECIPE_RTN;
+    CHECK_OK(quantize_from(TINY, scratch_path("unreported"), &o, 1));
+    CHECK(r.tokens == 0 && r.inputs == 0 && !*r.worst);
+    o = tiny_options(PQ_SCHEME_W4A8);
+    o.report = &r;
+    tiny_ids[1][0] = tiny_ids[3][0] = 1;
+    CHECK_OK(quantize_from(TINY, scratch_path("reported"), &o, 1));
+    CHECK(r.tokens == 20 + 19 + 18 + 17 && r.bos == 2 && r.massive == 0);
+    CHECK(r.inputs % 4 == 0 && r.rows == r.inputs * r.tokens);
+    CHECK(r.masked_share > 0 && r.worst_share >= r.masked_share && r.worst_share < 1);
+    CHECK(strncmp(r.worst, "layers.", 7) == 0 && r.loss > 0 && r.loss < 0.1 && r.nearest == 0);
+    o.without = PQ_STEP_REFINE;
+    o.report = &again;
+    CHECK_OK(quantize_from(TINY, scratch_path("reported-worse"), &o, 1));
+    CHECK(again.loss > r.loss && again.bos == 2);
+}
+
 /* ---- Promotion ------------------------------------------------------------------------------- */
 
 static void test_budget(void) {
@@ -292,6 +317,7 @@ int main(void) {
     RUN(test_steps);
     RUN(test_threads_change_nothing);
     RUN(test_resume);
+    RUN(test_report);
     RUN(test_budget);
     RUN(test_refusals);
     free(traces.ids);

@@ -35,6 +35,18 @@ static double sum_of(struct pq_range range, const bool *skip, int i, int j) {
     return sum;
 }
 
+/* The part of the rows' squares that is left out. */
+static void check_share(const struct pq_moments *m, const bool *skip) {
+    double all = 0, left_out = 0;
+    for (int t = 0; t < TOKENS; t++)
+        for (int k = 0; k < 256; k++) {
+            double square = (double)rows[t][k] * rows[t][k];
+            all += square;
+            left_out += skip[t] ? square : 0;
+        }
+    CHECK(left_out > 0 && fabs(m->masked_share - left_out / all) < 1e-6);
+}
+
 static void test_definition(void) {
     const struct pq_moments_mode modes[] = {{{0, 2}, 1.0f}, {{2, 3}, 0.25f}};
     bool skip[TOKENS] = {[0] = true, [7] = true, [20] = true};
@@ -44,7 +56,8 @@ static void test_definition(void) {
     pq_stream_look(stream, (struct pq_range){0, SEQUENCES}, &model->layers[0], PQ_INPUT_QKV,
                    &observer);
     CHECK_OK(pq_moments_gather(&m, stream, modes, 2, skip, &model->layers[0], PQ_INPUT_QKV, &err));
-    CHECK(m.seen == TOKENS && m.masked == 3);
+    CHECK(m.seen == TOKENS && m.massive == 0);
+    check_share(&m, skip);
     double mean[2] = {0, 0};
     for (int i = 0; i < 256; i++)
         for (int k = 0; k < 2; k++)
@@ -71,11 +84,11 @@ static void test_massive(void) {
     for (int i = 0; i < TOKENS * 256; i++)
         stream->attention[i] = (float)(i % 13 - 6);
     CHECK_OK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err));
-    CHECK(m.masked == 0);
+    CHECK(m.massive == 0 && m.masked_share == 0);
     for (int i = 0; i < 256; i++)
         attention[i] *= 40;
     CHECK_OK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err));
-    CHECK(m.masked == 1);
+    CHECK(m.massive == 1 && fabs(m.masked_share - 1600.0 / (TOKENS - 1 + 1600)) < 0.001);
     attention[3] = NAN;
     CHECK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err) ==
           PQ_EFORMAT);
