@@ -3,6 +3,7 @@
 #include "generate.h"
 #include "report.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
@@ -39,9 +40,8 @@ static enum pq_status prepare_subject(const struct pq_bench *bench,
                                    .kv = subject->engine.kv};
     bool room = true;
     for (int w = 0; w < bench->works; w++) {
-        subject->speed[w] = calloc((size_t)bench->repeat, sizeof(double));
-        subject->share[w] = calloc((size_t)bench->repeat, sizeof(double));
-        room &= subject->speed[w] && subject->share[w];
+        subject->round[w] = calloc((size_t)bench->repeat, sizeof *subject->round[w]);
+        room &= subject->round[w] != NULL;
     }
     return room ? pq_context_open(&subject->ctx, subject->engine.model, pool, &o, err)
                 : pq_refuse(err, PQ_ENOMEM, "no memory for the measurements");
@@ -79,10 +79,8 @@ enum pq_status pq_bench_prepare(struct pq_bench *bench, struct pq_pool *pool, st
 void pq_bench_close(struct pq_bench *bench) {
     for (int i = 0; i < bench->subjects; i++) {
         struct pq_bench_subject *subject = &bench->subject[i];
-        for (int w = 0; w < bench->works; w++) {
-            free(subject->speed[w]);
-            free(subject->share[w]);
-        }
+        for (int w = 0; w < bench->works; w++)
+            free(subject->round[w]);
         pq_context_close(subject->ctx);
         pq_engine_close(&subject->engine);
     }
@@ -117,25 +115,43 @@ static enum pq_status feed(struct pq_bench *bench, struct pq_context *ctx, int b
 
 /* Where the sequences have been prefilled by the work before, decoding goes on from there. */
 static enum pq_status measure(struct pq_bench *bench, struct pq_bench_subject *subject,
-                              const struct pq_bench_work *work, double *speed, struct pq_err *err) {
+                              const struct pq_bench_work *work, struct pq_bench_round *round,
+                              struct pq_err *err) {
+    struct pq_context *ctx = subject->ctx;
+    enum pq_status status = PQ_OK;
     bool keep = work->decode > 0;
     for (int i = 0; i < work->batch; i++)
-        keep = keep && pq_sequence_length(subject->ctx, i) == work->prompt;
+        keep = keep && pq_sequence_length(ctx, i) == work->prompt;
     for (int i = 0; i < work->batch && !keep; i++)
-        pq_sequence_truncate(subject->ctx, i, 0);
+        pq_sequence_truncate(ctx, i, 0);
+    if (work->decode && !keep)
+        status = feed(bench, ctx, work->batch, 0, work->prompt, err);
+    pq_context_profile(ctx, bench->profile ? &round->profile : NULL);
     double start = pq_seconds();
-    enum pq_status status =
-        keep ? PQ_OK : feed(bench, subject->ctx, work->batch, 0, work->prompt, err);
-    if (work->decode)
-        start = pq_seconds();
+    if (!work->decode)
+        status = feed(bench, ctx, work->batch, 0, work->prompt, err);
     for (int i = 0; i < work->decode && status == PQ_OK; i++)
-        status =
-            feed(bench, subject->ctx, work->batch, work->prompt + i, work->prompt + i + 1, err);
-    *speed =
-        (double)work->batch * (work->decode ? work->decode : work->prompt) / (pq_seconds() - start);
+        status = feed(bench, ctx, work->batch, work->prompt + i, work->prompt + i + 1, err);
+    round->seconds = pq_seconds() - start;
+    pq_context_profile(ctx, NULL);
+    int tokens = work->decode ? work->decode : work->prompt;
+    round->speed = (double)work->batch * tokens / round->seconds;
     for (int i = 0; i < work->batch; i++)
-        pq_sequence_truncate(subject->ctx, i, work->prompt);
+        pq_sequence_truncate(ctx, i, work->prompt);
     return status;
+}
+
+/* The machine once more: of what it gave before and after, the better is its limit. */
+static enum pq_status measure_again(struct pq_bench *bench, struct pq_pool *pool,
+                                    struct pq_err *err) {
+    struct pq_machine again, *m = &bench->machine;
+    enum pq_status status = pq_machine_measure(&again, m->isa, pool, err);
+    if (status != PQ_OK)
+        return status;
+    m->int8_gops = fmax(m->int8_gops, again.int8_gops);
+    m->bf16_gflops = fmax(m->bf16_gflops, again.bf16_gflops);
+    m->read_gbs = fmax(m->read_gbs, again.read_gbs);
+    return PQ_OK;
 }
 
 /* What a decoding reads, at so many tokens a second: the weights once for all sequences, and of
@@ -151,62 +167,62 @@ static double read_gbs(const struct pq_bench_subject *subject, const struct pq_b
 /* The same of a decoding, between two probes of what memory gives: it changes by the minute. */
 static enum pq_status measure_decode(struct pq_bench *bench, struct pq_bench_subject *subject,
                                      const struct pq_bench_work *work, struct pq_pool *pool,
-                                     double *speed, double *share, struct pq_err *err) {
+                                     struct pq_bench_round *round, struct pq_err *err) {
     double before, after;
     enum pq_status status = pq_machine_measure_read(&before, pool, err);
     if (status == PQ_OK)
-        status = measure(bench, subject, work, speed, err);
+        status = measure(bench, subject, work, round, err);
     if (status == PQ_OK)
         status = pq_machine_measure_read(&after, pool, err);
-    if (status == PQ_OK)
-        *share = read_gbs(subject, work, *speed) / ((before + after) / 2);
-    return status;
+    if (status != PQ_OK)
+        return status;
+    round->read_gbs = (before + after) / 2;
+    round->share = read_gbs(subject, work, round->speed) / round->read_gbs;
+    return PQ_OK;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = ((const struct pq_bench_round *)a)->speed;
+    double y = ((const struct pq_bench_round *)b)->speed;
+    return (x > y) - (x < y);
 }
 
 enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
     enum pq_status status = PQ_OK;
     struct pq_progress progress = {0};
     int done = 0, total = (bench->repeat + 1) * bench->works * bench->subjects;
-    for (int round = -1; round < bench->repeat; round++) {
+    for (int r = -1; r < bench->repeat; r++) {
         for (int w = 0; w < bench->works; w++) {
             for (int i = 0; i < bench->subjects && status == PQ_OK; i++) {
                 struct pq_bench_subject *subject = &bench->subject[i];
                 const struct pq_bench_work *work = &bench->work[w];
-                double speed, share = 0;
+                struct pq_bench_round round = {0};
                 pq_progress_show(&progress, "measuring", done++, total);
-                status = work->decode
-                             ? measure_decode(bench, subject, work, pool, &speed, &share, err)
-                             : measure(bench, subject, work, &speed, err);
-                if (round < 0)
-                    continue;
-                subject->speed[w][round] = speed;
-                subject->share[w][round] = share;
+                status = work->decode ? measure_decode(bench, subject, work, pool, &round, err)
+                                      : measure(bench, subject, work, &round, err);
+                if (r >= 0)
+                    subject->round[w][r] = round;
             }
         }
     }
     pq_progress_clear(&progress);
-    return status;
+    for (int i = 0; i < bench->subjects; i++)
+        for (int w = 0; w < bench->works; w++)
+            qsort(bench->subject[i].round[w], (size_t)bench->repeat, sizeof(struct pq_bench_round),
+                  compare);
+    return status == PQ_OK ? measure_again(bench, pool, err) : status;
 }
 
 /* ---- Concluding ------------------------------------------------------------------------------ */
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts v [n] and returns its median. */
-static double median_of(double *v, int n) {
-    qsort(v, (size_t)n, sizeof *v, compare);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
 struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int index, int w) {
     const struct pq_bench_subject *subject = &bench->subject[index];
     const struct pq_bench_work *work = &bench->work[w];
-    int n = bench->repeat;
-    double *v = subject->speed[w], median = median_of(v, n);
-    struct pq_bench_result r = {.median = median, .least = v[0], .most = v[n - 1]};
+    const struct pq_bench_round *round = subject->round[w];
+    int n = bench->repeat, low = (n - 1) / 2, high = n / 2;
+    double median = (round[low].speed + round[high].speed) / 2;
+    struct pq_bench_result r = {
+        .median = median, .least = round[0].speed, .most = round[n - 1].speed};
     r.ms = 1e3 * work->batch * (work->decode ? 1 : work->prompt) / median;
     bool integer = subject->engine.config->scheme != PQ_SCHEME_FP;
     double peak = integer ? bench->machine.int8_gops : bench->machine.bf16_gflops;
@@ -216,7 +232,7 @@ struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int index
     r.gops_share = peak > 0 ? r.gops / peak : 0;
     if (work->decode) {
         r.gbs = read_gbs(subject, work, median);
-        r.gbs_share = median_of(subject->share[w], n);
+        r.gbs_share = (round[low].share + round[high].share) / 2;
     }
     return r;
 }

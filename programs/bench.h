@@ -4,6 +4,8 @@
 
 #include "engine.h"
 
+#include <jansson.h>
+
 enum { PQ_BENCH_MODELS = 8, PQ_BENCH_WORKS = 128, PQ_BENCH_BATCH = 256, PQ_BENCH_REPEAT = 1000 };
 
 /* Prefill of `prompt` tokens in each of `batch` sequences; or, where decode > 0, decoding of so
@@ -12,12 +14,19 @@ struct pq_bench_work {
     int batch, prompt, decode;
 };
 
+/* A work, once. */
+struct pq_bench_round {
+    double seconds, speed; /* tokens/s, of all sequences together */
+    double read_gbs;       /* of a decoding: what memory gave before and after it */
+    double share;          /* of that which the decoding came to */
+    struct pq_profile profile;
+};
+
 struct pq_bench_subject {
     const char *dir;         /* borrowed */
     struct pq_engine engine; /* owned, as what follows */
     struct pq_context *ctx;
-    double *speed[PQ_BENCH_WORKS]; /* [repeat] tokens/s of each work */
-    double *share[PQ_BENCH_WORKS]; /* [repeat] of the read speed that each decoding came to */
+    struct pq_bench_round *round[PQ_BENCH_WORKS]; /* [repeat] of each, measured: by speed */
 };
 
 struct pq_bench {
@@ -27,7 +36,8 @@ struct pq_bench {
     struct pq_bench_work work[PQ_BENCH_WORKS];
     int works;
     int repeat;
-    struct pq_machine machine;
+    bool profile;              /* operators are measured, too */
+    struct pq_machine machine; /* the best of before and after all works */
     int threads;
     int sequences, positions; /* of the contexts: what the works need */
     int32_t *ids;             /* owned [positions], random */
@@ -51,6 +61,34 @@ struct pq_bench_result {
     double gops_share, gbs_share; /* of the machine's peak; 0 = there is none to compare with */
 };
 struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int subject, int work);
+
+/* An operator, or all of them, in a whole prefill or in a step of decoding. */
+struct pq_bench_part {
+    double ms, of_all; /* time, and its share of the whole */
+    double gops, gbs;
+    double share; /* of the limit: the time that arithmetic or memory at their best would take, the
+                     longer of the two, to the time taken; 0: there is nothing to compare with */
+    bool memory;  /* the longer is memory's */
+};
+
+/* The parts of the round at the median (the slower of the two in the middle). */
+struct pq_bench_profile {
+    struct pq_bench_part part[PQ_OPERATORS];
+    struct pq_bench_part between; /* what is left of the whole: no operator */
+    struct pq_bench_part all;     /* its limit is the sum of the operators' */
+    /* The law that they follow: ms = once_ms + layers (tokens token_us 1e-3 + pairs pair_ns 1e-6),
+     * a pair being a token and one that attention shows it, itself among them. */
+    double once_ms; /* embedding, head, and between operators */
+    double token_us, pair_ns;
+};
+struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int subject, int work);
+
+/* "prefill 32 x 1024", "decode 64 at 2048", "decode 32 x 64 at 1024"; into buf, returned. */
+const char *pq_bench_work_name(const struct pq_bench_work *work, char buf[64]);
+/* "1b (w8a8)" */
+const char *pq_bench_label(const struct pq_bench_subject *subject, char buf[256]);
+void pq_bench_print_profile(const struct pq_bench *bench);
+json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int work);
 
 void pq_bench_print(const struct pq_bench *bench);     /* as tables */
 int pq_bench_print_json(const struct pq_bench *bench); /* returns the exit code */

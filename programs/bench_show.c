@@ -20,7 +20,7 @@ static double peak_memory(void) {
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-static const char *label(const struct pq_bench_subject *subject, char buf[256]) {
+const char *pq_bench_label(const struct pq_bench_subject *subject, char buf[256]) {
     char copy[4096];
     snprintf(copy, sizeof copy, "%s", subject->dir);
     snprintf(buf, 256, "%.200s (%s)", basename(copy),
@@ -28,8 +28,7 @@ static const char *label(const struct pq_bench_subject *subject, char buf[256]) 
     return buf;
 }
 
-/* "prefill 32 x 1024", "decode 64 at 2048", "decode 32 x 64 at 1024" */
-static const char *work_name(const struct pq_bench_work *work, char buf[64]) {
+const char *pq_bench_work_name(const struct pq_bench_work *work, char buf[64]) {
     char batch[16] = "";
     if (work->batch > 1)
         snprintf(batch, sizeof batch, "%d x ", work->batch);
@@ -62,8 +61,8 @@ static void print_speeds(const struct pq_bench *bench) {
         for (int i = 0; i < bench->subjects; i++) {
             char name[256], work[64];
             struct pq_bench_result r = pq_bench_conclude(bench, i, w);
-            pq_table_add(&table, "%s", label(&bench->subject[i], name));
-            pq_table_add(&table, "%s", work_name(&bench->work[w], work));
+            pq_table_add(&table, "%s", pq_bench_label(&bench->subject[i], name));
+            pq_table_add(&table, "%s", pq_bench_work_name(&bench->work[w], work));
             pq_table_add(&table, "%.1f", r.median);
             pq_table_add(&table, "%.1f .. %.1f", r.least, r.most);
             pq_table_add(&table, "%.1f", r.ms);
@@ -88,7 +87,7 @@ static void print_memory(const struct pq_bench *bench) {
         double bytes[3] = {(double)pq_model_bytes(subject->engine.model),
                            (double)pq_context_kv_bytes(subject->ctx),
                            (double)pq_context_scratch_bytes(subject->ctx)};
-        pq_table_add(&table, "%s", label(subject, text));
+        pq_table_add(&table, "%s", pq_bench_label(subject, text));
         for (int k = 0; k < 3; k++)
             pq_table_add(&table, "%s", pq_human_bytes(bytes[k], size));
     }
@@ -98,7 +97,13 @@ static void print_memory(const struct pq_bench *bench) {
 }
 
 void pq_bench_print(const struct pq_bench *bench) {
+    const struct pq_machine *m = &bench->machine;
+    printf("%s, %d threads, %s\n", m->cpu, bench->threads, pq_isa_name(m->isa));
+    printf("peak, measured now: %.0f GOPS in 8 bits, %.0f GFLOPS in BF16, %.1f GB/s read\n\n",
+           m->int8_gops, m->bf16_gflops, m->read_gbs);
     print_speeds(bench);
+    if (bench->profile)
+        pq_bench_print_profile(bench);
     print_memory(bench);
 }
 
@@ -107,11 +112,15 @@ void pq_bench_print(const struct pq_bench *bench) {
 static json_t *work_json(const struct pq_bench *bench, int subject, int w) {
     struct pq_bench_result r = pq_bench_conclude(bench, subject, w);
     const struct pq_bench_work *work = &bench->work[w];
-    return json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "work",
-                     work->decode ? "decode" : "prefill", "batch", work->batch, "prompt",
-                     work->prompt, "tokens", work->decode ? work->decode : work->prompt, "tok_s",
-                     r.median, "tok_s_min", r.least, "tok_s_max", r.most, "ms", r.ms, "gops",
-                     r.gops, "gops_share", r.gops_share, "gbs", r.gbs, "gbs_share", r.gbs_share);
+    json_t *json =
+        json_pack("{s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "work",
+                  work->decode ? "decode" : "prefill", "batch", work->batch, "prompt", work->prompt,
+                  "tokens", work->decode ? work->decode : work->prompt, "tok_s", r.median,
+                  "tok_s_min", r.least, "tok_s_max", r.most, "ms", r.ms, "gops", r.gops,
+                  "gops_share", r.gops_share, "gbs", r.gbs, "gbs_share", r.gbs_share);
+    if (bench->profile)
+        json_object_set_new(json, "profile", pq_bench_profile_json(bench, subject, w));
+    return json;
 }
 
 static json_t *model_json(const struct pq_bench *bench, int i) {

@@ -10,7 +10,7 @@ struct options {
     struct pq_engine_options engine;
     const char *prompt, *contexts, *batches;
     int decode, repeat;
-    bool json;
+    bool profile, json;
 };
 
 #define FIELD(member) .offset = offsetof(struct options, member)
@@ -44,6 +44,10 @@ static const struct pq_option options[] = {
      .min = 1,
      .max = PQ_BENCH_REPEAT,
      .help = "runs, of which medians are shown (default 5)"},
+    {.name = "profile",
+     .kind = PQ_OPTION_FLAG,
+     FIELD(profile),
+     .help = "break the times down by operator, and how they grow"},
     PQ_ENGINE_OPTIONS(struct options, engine),
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print JSON"},
 };
@@ -124,18 +128,11 @@ static enum pq_status plan(struct pq_bench *bench, const struct options *o, stru
 
 static enum pq_status run(struct pq_bench *bench, const struct options *o, struct pq_pool *pool,
                           struct pq_err *err) {
-    const struct pq_machine *m = &bench->machine;
     enum pq_status status = pq_bench_open(bench, pool, err);
     if (status == PQ_OK)
         status = plan(bench, o, err);
     if (status == PQ_OK)
         status = pq_bench_prepare(bench, pool, err);
-    if (status == PQ_OK && !o->json) {
-        printf("%s, %d threads, %s\n", m->cpu, bench->threads, pq_isa_name(m->isa));
-        printf("peak, measured now: %.0f GOPS in 8 bits, %.0f GFLOPS in BF16, %.1f GB/s read\n\n",
-               m->int8_gops, m->bf16_gflops, m->read_gbs);
-        fflush(stdout);
-    }
     return status == PQ_OK ? pq_bench_measure(bench, pool, err) : status;
 }
 
@@ -150,6 +147,7 @@ static int main_bench(const struct pq_command *command, int argc, char **argv) {
         return code;
     bench.options = &o.engine;
     bench.repeat = o.repeat;
+    bench.profile = o.profile;
     bench.subjects = n ? n : 1;
     for (int i = 0; i < n; i++)
         bench.subject[i].dir = argv[i];
@@ -183,8 +181,15 @@ const struct pq_command pq_command_bench = {
         "a step of decoding reads, and every sequence's keys and values.  ms is a whole prefill, "
         "or\n"
         "a step of decoding.  Shares are of what this machine does with the same threads in the\n"
-        "same run: 8-bit or BF16 products from registers, and reading memory, which is measured\n"
-        "before and after each decoding.\n",
+        "same run, the better of before and after it: 8-bit or BF16 products from registers, and\n"
+        "reading memory, which is measured around each decoding, too.\n"
+        "--profile takes the run at the median.  An operator's limit is the time in which its\n"
+        "operations at the peak of products, or what it reads and writes at the speed of memory,\n"
+        "would be done, whichever is longer; activations that stay in caches can be faster.  All "
+        "of\n"
+        "it follows ms = once + layers x (tokens x us + pairs x ns): a pair is a token and one "
+        "that\n"
+        "its attention sees.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_bench,
