@@ -8,16 +8,6 @@
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
-enum pq_status pq_bench_open(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
-    enum pq_status status = PQ_OK;
-    bench->threads = pq_pool_threads(pool);
-    for (int i = 0; i < bench->subjects && status == PQ_OK; i++) {
-        struct pq_bench_subject *subject = &bench->subject[i];
-        status = pq_engine_open(&subject->engine, subject->dir, bench->options, pool, err);
-    }
-    return status;
-}
-
 /* splitmix64, from a fixed seed: the same tokens in every run. */
 static void random_ids(int32_t *ids, int n, int vocab) {
     uint64_t state = 1;
@@ -206,6 +196,7 @@ enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, st
         }
     }
     pq_progress_clear(&progress);
+    bench->resident = pq_resident_now();
     for (int i = 0; i < bench->subjects; i++)
         for (int w = 0; w < bench->works; w++)
             qsort(bench->subject[i].round[w], (size_t)bench->repeat, sizeof(struct pq_bench_round),

@@ -3,10 +3,17 @@
 #define PQ_PROGRAMS_BENCH_H
 
 #include "engine.h"
+#include "resident.h"
 
 #include <jansson.h>
 
-enum { PQ_BENCH_MODELS = 8, PQ_BENCH_WORKS = 128, PQ_BENCH_BATCH = 256, PQ_BENCH_REPEAT = 1000 };
+enum {
+    PQ_BENCH_MODELS = 8,
+    PQ_BENCH_WORKS = 128,
+    PQ_BENCH_BATCH = 256,
+    PQ_BENCH_REPEAT = 1000,
+    PQ_BENCH_FIRST = 16
+};
 
 /* Prefill of `prompt` tokens in each of `batch` sequences; or, where decode > 0, decoding of so
  * many in each after them.  prompt may be 0 then. */
@@ -22,30 +29,42 @@ struct pq_bench_round {
     struct pq_profile profile;
 };
 
+/* The way to the first token, from a directory that the page cache may or may not hold. */
+struct pq_bench_load {
+    double open_s;    /* all files are mapped and checked */
+    double weights_s; /* the weights are where products find them */
+    double first_s;   /* a context, and the logits after PQ_BENCH_FIRST tokens */
+    double resident;  /* bytes that the process had gained when the weights were ready */
+};
+
 struct pq_bench_subject {
     const char *dir;         /* borrowed */
     struct pq_engine engine; /* owned, as what follows */
+    struct pq_bench_load load;
     struct pq_context *ctx;
     struct pq_bench_round *round[PQ_BENCH_WORKS]; /* [repeat] of each, measured: by speed */
 };
 
 struct pq_bench {
+    json_t *arguments;                       /* borrowed: an array, what was asked */
     const struct pq_engine_options *options; /* borrowed */
     struct pq_bench_subject subject[PQ_BENCH_MODELS];
     int subjects;
     struct pq_bench_work work[PQ_BENCH_WORKS];
     int works;
     int repeat;
-    bool profile;              /* operators are measured, too */
-    struct pq_machine machine; /* the best of before and after all works */
+    bool profile;                /* operators are measured, too */
+    struct pq_machine machine;   /* the best of before and after all works */
+    struct pq_resident resident; /* after all works */
     int threads;
     int sequences, positions; /* of the contexts: what the works need */
     int32_t *ids;             /* owned [positions], random */
     float *logits;            /* owned [sequences][largest vocabulary] */
 };
 
-/* Open the subjects' checkpoints. */
-enum pq_status pq_bench_open(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err);
+/* Open a subject's checkpoint and measure that. */
+enum pq_status pq_bench_load(struct pq_bench *bench, int subject, struct pq_pool *pool,
+                             struct pq_err *err);
 /* Make room for the works, which fit the models, and measure the machine. */
 enum pq_status pq_bench_prepare(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err);
 /* All works, round by round through all checkpoints, so that a slow minute of the machine meets all
@@ -89,6 +108,9 @@ const char *pq_bench_work_name(const struct pq_bench_work *work, char buf[64]);
 const char *pq_bench_label(const struct pq_bench_subject *subject, char buf[256]);
 void pq_bench_print_profile(const struct pq_bench *bench);
 json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int work);
+
+void pq_bench_print_load(const struct pq_bench *bench); /* and memory */
+json_t *pq_bench_load_json(const struct pq_bench_load *load);
 
 void pq_bench_print(const struct pq_bench *bench);     /* as tables */
 int pq_bench_print_json(const struct pq_bench *bench); /* returns the exit code */

@@ -5,19 +5,6 @@
 #include <libgen.h>
 #include <stdio.h>
 
-/* Most memory the process has had, in bytes; 0 if the system does not say. */
-static double peak_memory(void) {
-    char line[256];
-    double kilobytes = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %lf", &kilobytes) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return 1024 * kilobytes;
-}
-
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
 const char *pq_bench_label(const struct pq_bench_subject *subject, char buf[256]) {
@@ -75,27 +62,6 @@ static void print_speeds(const struct pq_bench *bench) {
     pq_table_print(&table);
 }
 
-static void print_memory(const struct pq_bench *bench) {
-    struct pq_table table = {.columns = 4, .left = 1};
-    char text[256], size[24];
-    pq_table_add(&table, "checkpoint");
-    pq_table_add(&table, "weights");
-    pq_table_add(&table, "KV cache, %d x %d", bench->sequences, bench->positions);
-    pq_table_add(&table, "scratch");
-    for (int i = 0; i < bench->subjects; i++) {
-        const struct pq_bench_subject *subject = &bench->subject[i];
-        double bytes[3] = {(double)pq_model_bytes(subject->engine.model),
-                           (double)pq_context_kv_bytes(subject->ctx),
-                           (double)pq_context_scratch_bytes(subject->ctx)};
-        pq_table_add(&table, "%s", pq_bench_label(subject, text));
-        for (int k = 0; k < 3; k++)
-            pq_table_add(&table, "%s", pq_human_bytes(bytes[k], size));
-    }
-    putchar('\n');
-    pq_table_print(&table);
-    printf("peak memory of the process: %s\n", pq_human_bytes(peak_memory(), size));
-}
-
 void pq_bench_print(const struct pq_bench *bench) {
     const struct pq_machine *m = &bench->machine;
     printf("%s, %d threads, %s\n", m->cpu, bench->threads, pq_isa_name(m->isa));
@@ -104,7 +70,7 @@ void pq_bench_print(const struct pq_bench *bench) {
     print_speeds(bench);
     if (bench->profile)
         pq_bench_print_profile(bench);
-    print_memory(bench);
+    pq_bench_print_load(bench);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -129,10 +95,11 @@ static json_t *model_json(const struct pq_bench *bench, int i) {
     json_t *speeds = json_array();
     for (int w = 0; w < bench->works; w++)
         json_array_append_new(speeds, work_json(bench, i, w));
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:f}", "dir", subject->dir,
-                     "scheme", pq_scheme_name(subject->engine.config->scheme), "kv",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "dir",
+                     subject->dir, "scheme", pq_scheme_name(subject->engine.config->scheme), "kv",
                      subject->engine.kv == PQ_KV_INT8 ? "int8" : "native", "isa",
-                     pq_isa_name(pq_model_isa(model)), "speeds", speeds, "weight_bytes",
+                     pq_isa_name(pq_model_isa(model)), "layers", subject->engine.config->layers,
+                     "load", pq_bench_load_json(&subject->load), "speeds", speeds, "weight_bytes",
                      (json_int_t)pq_model_bytes(model), "kv_bytes",
                      (json_int_t)pq_context_kv_bytes(subject->ctx), "scratch_bytes",
                      (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
@@ -149,8 +116,10 @@ int pq_bench_print_json(const struct pq_bench *bench) {
         json_pack("{s:s, s:s, s:i, s:f, s:f, s:f}", "cpu", m->cpu, "isa", pq_isa_name(m->isa),
                   "threads", bench->threads, "int8_gops", m->int8_gops, "bf16_gflops",
                   m->bf16_gflops, "read_gbs", m->read_gbs);
-    return pq_print_json(json_pack("{s:o, s:i, s:i, s:i, s:o, s:I}", "machine", machine, "repeat",
-                                   bench->repeat, "sequences", bench->sequences, "positions",
-                                   bench->positions, "models", models, "peak_memory_bytes",
-                                   (json_int_t)peak_memory()));
+    return pq_print_json(json_pack(
+        "{s:O, s:o, s:i, s:i, s:i, s:o, s:I, s:I, s:I}", "arguments", bench->arguments, "machine",
+        machine, "repeat", bench->repeat, "sequences", bench->sequences, "positions",
+        bench->positions, "models", models, "resident_bytes", (json_int_t)bench->resident.own,
+        "mapped_bytes", (json_int_t)bench->resident.mapped, "peak_memory_bytes",
+        (json_int_t)bench->resident.peak));
 }

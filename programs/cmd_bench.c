@@ -128,7 +128,10 @@ static enum pq_status plan(struct pq_bench *bench, const struct options *o, stru
 
 static enum pq_status run(struct pq_bench *bench, const struct options *o, struct pq_pool *pool,
                           struct pq_err *err) {
-    enum pq_status status = pq_bench_open(bench, pool, err);
+    enum pq_status status = PQ_OK;
+    bench->threads = pq_pool_threads(pool);
+    for (int i = 0; i < bench->subjects && status == PQ_OK; i++)
+        status = pq_bench_load(bench, i, pool, err);
     if (status == PQ_OK)
         status = plan(bench, o, err);
     if (status == PQ_OK)
@@ -136,36 +139,46 @@ static enum pq_status run(struct pq_bench *bench, const struct options *o, struc
     return status == PQ_OK ? pq_bench_measure(bench, pool, err) : status;
 }
 
-static int main_bench(const struct pq_command *command, int argc, char **argv) {
-    struct options o = {.prompt = "128,512,2048", .batches = "1", .decode = 64, .repeat = 5};
-    struct pq_bench bench = {0};
+/* Measure and show. */
+static int bench_all(struct pq_bench *bench, const struct options *o) {
     struct pq_err err = {""};
     struct pq_pool *pool = NULL;
-    char *builtin = NULL;
-    int n, code;
-    if (!pq_options_parse(command, argc, argv, &o, &n, &code))
-        return code;
-    bench.options = &o.engine;
-    bench.repeat = o.repeat;
-    bench.profile = o.profile;
-    bench.subjects = n ? n : 1;
-    for (int i = 0; i < n; i++)
-        bench.subject[i].dir = argv[i];
-    if (n == 0 && !(bench.subject[0].dir = builtin = pq_builtin_checkpoint(&err)))
-        return pq_error("%s", err.text);
-    enum pq_status status = pq_pool_open(&pool, o.engine.threads, &err);
+    enum pq_status status = pq_pool_open(&pool, o->engine.threads, &err);
     if (status == PQ_OK)
-        status = run(&bench, &o, pool, &err);
-    code = PQ_EXIT_OK;
+        status = run(bench, o, pool, &err);
+    int code = PQ_EXIT_OK;
     if (status != PQ_OK)
         code = pq_error("%s", err.text);
-    else if (o.json)
-        code = pq_bench_print_json(&bench);
+    else if (o->json)
+        code = pq_bench_print_json(bench);
     else
-        pq_bench_print(&bench);
-    pq_bench_close(&bench);
+        pq_bench_print(bench);
+    pq_bench_close(bench);
     pq_pool_close(pool);
+    return code;
+}
+
+static int main_bench(const struct pq_command *command, int argc, char **argv) {
+    struct options o = {.prompt = "128,512,2048", .batches = "1", .decode = 64, .repeat = 5};
+    struct pq_bench bench = {.options = &o.engine, .arguments = json_array()};
+    struct pq_err err = {""};
+    char *builtin = NULL;
+    int n, code;
+    for (int i = 0; i < argc; i++) /* parsing moves them */
+        json_array_append_new(bench.arguments, json_string(argv[i]));
+    bool wanted = pq_options_parse(command, argc, argv, &o, &n, &code);
+    if (wanted) {
+        bench.repeat = o.repeat;
+        bench.profile = o.profile;
+        bench.subjects = n ? n : 1;
+        for (int i = 0; i < n; i++)
+            bench.subject[i].dir = argv[i];
+        if (n == 0)
+            bench.subject[0].dir = builtin = pq_builtin_checkpoint(&err);
+        code = bench.subject[0].dir ? bench_all(&bench, &o) : pq_error("%s", err.text);
+    }
     free(builtin);
+    json_decref(bench.arguments);
     return code;
 }
 

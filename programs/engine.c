@@ -29,6 +29,7 @@ enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
         status = pq_checkpoint_open(&engine.ckpt, dir, err);
     if (status == PQ_OK && !options->without_text)
         status = pq_tokenizer_open(&engine.tok, dir, err);
+    engine.open_s = pq_seconds() - start;
     if (status == PQ_OK)
         status = pq_model_open(&engine.model, engine.ckpt, &model, pool, err);
     if (status != PQ_OK) {

@@ -44,7 +44,7 @@ struct pq_engine {
     struct pq_model *model;
     const struct pq_config *config; /* borrowed from ckpt */
     enum pq_kv_format kv;           /* of the contexts that are opened for it */
-    double load_s;
+    double open_s, load_s;          /* until ckpt and tok were open; until all was */
 };
 
 /* Open all of dir; the pool must outlive it. */
