@@ -109,15 +109,27 @@ static uint64_t mix_seed(uint64_t seed, const struct pq_answer *answer) {
     return z ^ (z >> 31);
 }
 
+/* The turns that the reply follows; returns their number. */
+static int converse(const struct session *s, const struct pq_answer *a,
+                    struct pq_message messages[2 * PQ_MOST_SHOTS + 1]) {
+    int n = 0;
+    for (; n < 2 * s->tasks.n_shots; n++)
+        messages[n] = s->tasks.shots[n];
+    messages[n++] = (struct pq_message){.role = PQ_USER, .text = a->task->message};
+    for (int i = 0; i < n; i++)
+        pq_think_parse(a->mode, &messages[i].think);
+    return n;
+}
+
 static enum pq_status encode(struct session *s, int i, const struct pq_engine *engine,
                              struct pq_err *err) {
     const struct pq_answer *a = &s->answers[i];
     struct pq_job *job = &s->jobs[i];
     int most = engine->config->max_positions;
-    struct pq_message message = {.role = PQ_USER, .text = a->task->message};
-    pq_think_parse(a->mode, &message.think);
+    struct pq_message messages[2 * PQ_MOST_SHOTS + 1];
+    int n = converse(s, a, messages);
     job->seed = mix_seed(s->options->seed, a);
-    enum pq_status status = pq_chat_encode(engine->tok, &message, 1, &job->prompt, &job->n, err);
+    enum pq_status status = pq_chat_encode(engine->tok, messages, n, &job->prompt, &job->n, err);
     if (status == PQ_OK && job->n > most)
         return pq_refuse(err, PQ_ERANGE,
                          "task %s has a prompt of %d tokens, more than the model's %d positions",
@@ -217,6 +229,8 @@ static enum pq_status common_settings(json_t **out, const struct session *s, str
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:b}", "panq", PQ_VERSION, "tasks",
                       base_name(o->tasks), "tasks_fingerprint", print, "format", s->tasks.format,
                       "split", s->tasks.split, "timeout", (double)o->timeout, "unsafe", o->unsafe);
+    if (status == PQ_OK && s->tasks.n_shots > 0)
+        json_object_set_new(*out, "shots", json_integer(s->tasks.n_shots));
     return status;
 }
 
@@ -383,8 +397,8 @@ enum pq_status pq_evaluate(struct pq_run *out, const struct pq_eval_options *opt
     if (parallel == 0)
         parallel = (int)sysconf(_SC_NPROCESSORS_ONLN);
     pq_progress_catch_interrupt();
-    enum pq_status status =
-        pq_tasks_read(&s.tasks, options->tasks, (enum pq_split)options->split, options->limit, err);
+    enum pq_status status = pq_tasks_read(&s.tasks, options->tasks, (enum pq_split)options->split,
+                                          options->limit, options->shots, err);
     if (status == PQ_OK)
         status = pq_sandbox_open(&sandbox, (double)options->timeout, options->unsafe, err);
     if (status == PQ_OK)

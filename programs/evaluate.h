@@ -8,7 +8,7 @@
 struct pq_eval_options {
     struct pq_engine_options engine;
     const char *tasks, *think, *replies, *out, *baseline;
-    int split, limit, batch, max_tokens, samples, top_k;
+    int split, limit, shots, batch, max_tokens, samples, top_k;
     float timeout, temperature, top_p, kv_memory; /* kv_memory in GiB; 0 = half of what is free */
     uint64_t seed;
     bool unsafe, json;

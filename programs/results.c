@@ -10,8 +10,10 @@ static bool same_text(const struct pq_run *a, const struct pq_run *b, const char
     return strcmp(pq_row_text(a->settings, key), pq_row_text(b->settings, key)) == 0;
 }
 
+/* Asked in the same way, too. */
 static bool same_tasks(const struct pq_run *a, const struct pq_run *b) {
-    return same_text(a, b, "tasks_fingerprint") && same_text(a, b, "split");
+    return same_text(a, b, "tasks_fingerprint") && same_text(a, b, "split") &&
+           pq_row_number(a->settings, "shots") == pq_row_number(b->settings, "shots");
 }
 
 /* By its shape, for a quantized checkpoint has another name; replies from elsewhere have none. */
@@ -34,8 +36,6 @@ static void precision_of(const struct pq_run *run, char out[48]) {
         snprintf(out, 32, "FP32");
     else
         snprintf(out, 32, "%s", !*scheme ? "replies" : scheme);
-    if (strcmp(pq_row_text(run->settings, "kv"), "int8") == 0)
-        snprintf(out + strlen(out), 32 - strlen(out), " KV8");
     for (char *p = out; *p && p < out + 4; p++)
         *p = *p >= 'a' && *p <= 'z' && *scheme ? (char)(*p - 'a' + 'A') : *p;
     if (strcmp(pq_row_text(run->settings, "kv"), "int8") == 0)
@@ -150,8 +150,11 @@ static enum pq_status make_sets(struct pq_results *r, struct pq_err *err) {
             const json_t *settings = r->runs[i].settings;
             const char *split = pq_row_text(settings, "split");
             bool all = strcmp(split, "all") == 0;
-            snprintf(set->name, sizeof set->name, "%.120s%s%s", pq_row_text(settings, "tasks"),
-                     all ? "" : ", ", all ? "" : split);
+            int shots = (int)pq_row_number(settings, "shots");
+            int used = snprintf(set->name, sizeof set->name, "%.120s%s%s",
+                                pq_row_text(settings, "tasks"), all ? "" : ", ", all ? "" : split);
+            if (shots > 0)
+                snprintf(set->name + used, sizeof set->name - (size_t)used, ", %d-shot", shots);
             set->runs = calloc((size_t)r->n_runs, sizeof *set->runs);
             r->n_sets++;
         }

@@ -89,24 +89,32 @@ enum pq_status pq_run_read(struct pq_run *out, const char *path, struct pq_err *
     return status;
 }
 
-/* Whether the settings that the run was begun with are those of now. */
-static enum pq_status same_settings(const json_t *then, json_t *now, const char *path,
+static enum pq_status another_setting(const char *key, const json_t *then, const json_t *now,
+                                      const char *path, struct pq_err *err) {
+    char *before = then ? json_dumps(then, JSON_ENCODE_ANY) : strdup("not there");
+    char *after = now ? json_dumps(now, JSON_ENCODE_ANY) : strdup("not there");
+    pq_refuse(err, PQ_EINVAL,
+              "%s was begun with another setting: \"%s\" was %.100s and is %.100s now; give the "
+              "run another file with -o, or the options that it was begun with",
+              path, key, before ? before : "?", after ? after : "?");
+    free(before);
+    free(after);
+    return PQ_EINVAL;
+}
+
+/* Whether the settings that the run was begun with are those of now, no more and no fewer. */
+static enum pq_status same_settings(const json_t *then, const json_t *now, const char *path,
                                     struct pq_err *err) {
     const char *key;
     json_t *value;
-    json_object_foreach(now, key, value) {
-        json_t *old = json_object_get(then, key);
-        if (old && json_equal(old, value))
-            continue;
-        char *before = old ? json_dumps(old, JSON_ENCODE_ANY) : strdup("not there");
-        char *after = json_dumps(value, JSON_ENCODE_ANY);
-        pq_refuse(err, PQ_EINVAL,
-                  "%s was begun with another setting: \"%s\" was %.100s and is %.100s now; give "
-                  "the run another file with -o, or the options that it was begun with",
-                  path, key, before ? before : "?", after ? after : "?");
-        free(before);
-        free(after);
-        return PQ_EINVAL;
+    json_object_foreach((json_t *)now, key, value) {
+        const json_t *old = json_object_get(then, key);
+        if (!json_equal(old, value))
+            return another_setting(key, old, value, path, err);
+    }
+    json_object_foreach((json_t *)then, key, value) {
+        if (!json_object_get(now, key))
+            return another_setting(key, value, NULL, path, err);
     }
     return PQ_OK;
 }

@@ -121,11 +121,15 @@ static char *join_lines(const json_t *array) {
     return all;
 }
 
+static json_int_t mbpp_id(const struct source *source) {
+    return json_integer_value(json_object_get(source->object, "task_id"));
+}
+
 /* The words of the paper (Austin et al., arXiv:2108.07732, section 3.1), without its marks around
  * the solution, which the chat template and the reply's code block stand for. */
 static enum pq_status parse_mbpp(struct pq_task *task, const struct source *source,
                                  struct pq_err *err) {
-    json_int_t id = json_integer_value(json_object_get(source->object, "task_id"));
+    json_int_t id = mbpp_id(source);
     const char *text = text_of(source, "text"), *code = text_of(source, "code");
     const char *setup = text_of(source, "test_setup_code"), *test = text_of(source, "test");
     char *asserts = join_lines(json_object_get(source->object, "test_list"));
@@ -161,7 +165,7 @@ static enum pq_status parse_mbpp(struct pq_task *task, const struct source *sour
 }
 
 static bool in_split(const struct source *source, enum pq_split split) {
-    json_int_t id = json_integer_value(json_object_get(source->object, "task_id"));
+    json_int_t id = mbpp_id(source);
     switch (split) {
     case PQ_SPLIT_TEST:
         return id >= 11 && id <= 510;
@@ -172,6 +176,68 @@ static bool in_split(const struct source *source, enum pq_split split) {
     default:
         return true;
     }
+}
+
+/* ---- Examples -------------------------------------------------------------------------------- */
+
+/* Code as a chat model answers with it, malloc'd; MBPP's lines end in CR LF. */
+static char *answer_with(const char *code) {
+    char *answer = format_text("```python\n%s\n```", code), *to = answer;
+    if (!answer)
+        return NULL;
+    for (const char *from = answer; *from; from++)
+        if (*from != '\r')
+            *to++ = *from;
+    *to = 0;
+    return answer;
+}
+
+static enum pq_status add_shot(struct pq_tasks *tasks, const struct source *source,
+                               struct pq_err *err) {
+    struct pq_task task = {0};
+    enum pq_status status = parse_mbpp(&task, source, err);
+    char *answer = status == PQ_OK ? answer_with(text_of(source, "code")) : NULL;
+    if (status == PQ_OK && !answer)
+        status = pq_refuse(err, PQ_ENOMEM, "no memory for %s", source->path);
+    if (status == PQ_OK) {
+        struct pq_message *turns = &tasks->shots[2 * tasks->n_shots++];
+        turns[0] = (struct pq_message){.role = PQ_USER, .text = task.message};
+        turns[1] = (struct pq_message){.role = PQ_ASSISTANT, .text = answer};
+        task.message = NULL; /* the turn has it */
+    }
+    free_task(&task);
+    return status;
+}
+
+/* The first n that the file has of MBPP's prompt split, from task 2 on: with all of them there,
+ * three are its authors' own, 2, 3 and 4. */
+static enum pq_status read_shots(struct pq_tasks *tasks, const json_t *rows, int n,
+                                 const char *path, struct pq_err *err) {
+    enum pq_status status = PQ_OK;
+    if (strcmp(tasks->format, "MBPP") != 0)
+        return pq_refuse(err, PQ_EINVAL,
+                         "%s has no prompt split to take examples from: --shots is for MBPP", path);
+    if (strcmp(tasks->split, "all") == 0)
+        return pq_refuse(err, PQ_EINVAL,
+                         "--shots takes its examples from tasks 1 to 10, which --split all asks "
+                         "as well");
+    tasks->shots = calloc(2 * (size_t)n, sizeof *tasks->shots);
+    if (!tasks->shots)
+        return pq_refuse(err, PQ_ENOMEM, "no memory for %d examples", n);
+    for (int i = 0; i < PQ_MOST_SHOTS; i++) {
+        for (size_t at = 0; at < json_array_size(rows); at++) {
+            struct source source = {json_array_get(rows, at), path, (int)at + 1};
+            if (mbpp_id(&source) == (i + 1) % PQ_MOST_SHOTS + 1 && tasks->n_shots < n &&
+                status == PQ_OK)
+                status = add_shot(tasks, &source, err);
+        }
+    }
+    if (status == PQ_OK && tasks->n_shots < n)
+        status = pq_refuse(err, PQ_EINVAL,
+                           "%s has %d of the tasks 1 to 10, which --shots %d takes its examples "
+                           "from",
+                           path, tasks->n_shots, n);
+    return status;
 }
 
 /* ---- Files ----------------------------------------------------------------------------------- */
@@ -211,7 +277,7 @@ static enum pq_status unique_ids(const struct pq_tasks *tasks, const char *path,
 }
 
 enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, enum pq_split split, int limit,
-                             struct pq_err *err) {
+                             int shots, struct pq_err *err) {
     struct pq_tasks tasks = {0};
     json_t *json = NULL;
     enum pq_status status = pq_jsonl_read(&json, path, err);
@@ -221,6 +287,8 @@ enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, enum pq_spl
         status = pq_refuse(err, PQ_EFORMAT, "%s: no tasks", path);
     if (status == PQ_OK)
         status = recognize(&tasks, &source, &split, err);
+    if (status == PQ_OK && shots > 0)
+        status = read_shots(&tasks, json, shots, path, err);
     tasks.task = calloc(n + 1, sizeof *tasks.task);
     if (status == PQ_OK && !tasks.task)
         status = pq_refuse(err, PQ_ENOMEM, "no memory for %zu tasks", n);
@@ -248,6 +316,9 @@ enum pq_status pq_tasks_read(struct pq_tasks *out, const char *path, enum pq_spl
 void pq_tasks_free(struct pq_tasks *tasks) {
     for (int i = 0; i < tasks->n; i++)
         free_task(&tasks->task[i]);
+    for (int i = 0; i < 2 * tasks->n_shots; i++)
+        free((char *)tasks->shots[i].text);
     free(tasks->task);
+    free(tasks->shots);
     *tasks = (struct pq_tasks){0};
 }
