@@ -8,7 +8,7 @@ static const char style[] =
     "--line:#e2dfd9;--good:#0b7a55;--bad:#b3361b;--mark:#9a5b00;--goodbg:#e3f4ec;"
     "--badbg:#fbe9e4;--markbg:#fdf0d8;--c0:#0072b2;--c1:#d98200;--c2:#009e73;--c3:#b0589a;"
     "--c4:#d55e00;--c5:#5b7fa6}\n"
-    "@media(prefers-color-scheme:dark){:root{--bg:#14161a;--card:#1c1f25;--ink:#e8e6e1;"
+    "@media screen and (prefers-color-scheme:dark){:root{--bg:#14161a;--card:#1c1f25;--ink:#e8e6e1;"
     "--soft:#9aa1ac;--line:#31353d;--good:#58c99b;--bad:#f0846b;--mark:#e8b45c;"
     "--goodbg:#17332a;--badbg:#3b211c;--markbg:#3a2d15;--c0:#4aa8e0;--c1:#f0a93c;--c2:#35c79a;"
     "--c3:#d98cc4;--c4:#f2854a;--c5:#9db8d8}}\n"
@@ -62,9 +62,11 @@ static const char style[] =
     "margin:.3rem 0;max-height:32rem;overflow-y:auto;unicode-bidi:isolate}\n"
     "pre.thinking{color:var(--soft)}\n"
     ".only:checked~.tasks>details:not(.flip){display:none}label{cursor:pointer}\n"
-    "@media print{:root{color-scheme:light}body{background:#fff;font-size:11px}"
-    "section{break-inside:auto}.plot,tr{break-inside:avoid}pre{max-height:none}"
-    ".tasks,.filter{display:none}.scroll{overflow:visible}}\n";
+    "@media print{:root{color-scheme:light}body{background:#fff;font-size:11px}main{padding:0}"
+    "section{break-inside:auto}.plot,.card,tr{break-inside:avoid}h2,h3{break-after:avoid}"
+    ".cards{grid-template-columns:1fr 1fr}pre{max-height:none}.grid{font-size:9px}"
+    ".grid th,.grid td{padding:.25rem .35rem}.grid thead th{font-size:8px;white-space:normal}"
+    ".replies{display:none}.scroll{overflow:visible}}\n";
 
 /* Control characters, which a page may not have, as their pictures. */
 static void put_text(FILE *out, const char *text) {

@@ -84,10 +84,10 @@ class Browser:
     def run(self, expression):
         return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
-    def show(self, page, width, scheme):
+    def show(self, page, width, scheme, media=""):
         self.events = []
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
-        self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.ask("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.ask("Page.navigate", url="file://" + os.path.abspath(page))
         self.wait("Page.loadEventFired")
 
@@ -142,6 +142,13 @@ def main():
     with open(f"{folder}/printed.pdf", "wb") as f:
         f.write(pdf)
     ok(pdf.startswith(b"%PDF") and len(pdf) > 10000, "it can be printed")
+    # As wide as A4 between Chromium's margins, out of a dark browser.
+    browser.show(page, 716, "dark", "print")
+    browser.picture(f"{folder}/printed.png")
+    wide = browser.run("document.documentElement.scrollWidth")
+    ok(wide <= 716, "printed: no wider than the paper", str(wide))
+    least, where = json.loads(browser.run(CONTRAST))
+    ok(least >= 4.5, "printed: dark on white", f"{least:.2f} at {where}")
     browser.process.kill()
     print(f"{counts[0]} passed, {counts[1]} failed")
     sys.exit(counts[1] > 0)
