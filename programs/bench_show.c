@@ -95,16 +95,19 @@ static json_t *model_json(const struct pq_bench *bench, int i) {
     json_t *speeds = json_array();
     for (int w = 0; w < bench->works; w++)
         json_array_append_new(speeds, work_json(bench, i, w));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "dir",
-                     subject->dir, "scheme", pq_scheme_name(subject->engine.config->scheme), "kv",
-                     subject->engine.kv == PQ_KV_INT8 ? "int8" : "native", "isa",
-                     pq_isa_name(pq_model_isa(model)), "layers", subject->engine.config->layers,
-                     "load", pq_bench_load_json(&subject->load), "speeds", speeds, "weight_bytes",
-                     (json_int_t)pq_model_bytes(model), "kv_bytes",
-                     (json_int_t)pq_context_kv_bytes(subject->ctx), "scratch_bytes",
-                     (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
-                     (json_int_t)pq_model_token_bytes(model), "token_macs",
-                     pq_model_token_macs(model));
+    const struct pq_config *config = subject->engine.config;
+    return json_pack(
+        "{s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f}", "dir",
+        subject->dir, "scheme", pq_scheme_name(config->scheme), "group", config->group, "precision",
+        bench->options->precision == PQ_PRECISION_FP32 ? "fp32" : "native", "kv",
+        subject->engine.kv == PQ_KV_INT8 ? "int8" : "native", "isa",
+        pq_isa_name(pq_model_isa(model)), "layers", config->layers, "max_positions",
+        config->max_positions, "load", pq_bench_load_json(&subject->load), "speeds", speeds,
+        "weight_bytes", (json_int_t)pq_model_bytes(model), "kv_bytes",
+        (json_int_t)pq_context_kv_bytes(subject->ctx), "kv_position_bytes",
+        (json_int_t)pq_context_position_bytes(subject->ctx), "scratch_bytes",
+        (json_int_t)pq_context_scratch_bytes(subject->ctx), "token_bytes",
+        (json_int_t)pq_model_token_bytes(model), "token_macs", pq_model_token_macs(model));
 }
 
 int pq_bench_print_json(const struct pq_bench *bench) {

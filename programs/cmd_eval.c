@@ -191,27 +191,15 @@ static void print_comparisons(const struct pq_run *run, const struct pq_run *bas
     printf("p: McNemar's exact; thinking and answer: tokens to the baseline's\n");
 }
 
-/* What the sessions took, all together. */
 static void print_sessions(const struct pq_run *run) {
-    double seconds = 0, replies = 0, prefill = 0, prefill_s = 0, decode = 0, decode_s = 0, peak = 0;
+    struct pq_effort e;
     char text[2][24];
-    size_t i;
-    json_t *s;
-    json_array_foreach(run->sessions, i, s) {
-        seconds += pq_row_number(s, "seconds");
-        replies += pq_row_number(s, "replies");
-        prefill += pq_row_number(s, "prefill_tokens");
-        prefill_s += pq_row_number(s, "prefill_s");
-        decode += pq_row_number(s, "decode_tokens");
-        decode_s += pq_row_number(s, "decode_s");
-        peak = fmax(peak, pq_row_number(s, "peak_bytes"));
-    }
-    if (replies > 0)
+    pq_sum_sessions(&e, run);
+    if (e.replies > 0)
         printf("%.0f replies in %s, %.1f a minute; prefill %.0f tok/s, decode %.0f tok/s; "
                "peak memory %s\n",
-               replies, pq_human_time(seconds, text[0]), 60 * replies / seconds,
-               prefill_s > 0 ? prefill / prefill_s : 0, decode_s > 0 ? decode / decode_s : 0,
-               pq_human_bytes(peak, text[1]));
+               e.replies, pq_human_time(e.seconds, text[0]), e.per_minute, e.prefill, e.decode,
+               pq_human_bytes(e.peak_bytes, text[1]));
 }
 
 static int print_json(const struct pq_eval_options *o, const struct pq_run *run,

@@ -94,8 +94,8 @@ static void begin_svg(FILE *out, const char *title, int height) {
 static void begin(FILE *out, const struct pq_chart *chart) {
     pq_html(out, "<figure class=\"plot\"><h3>%s</h3>\n<p class=\"legend\">", chart->title);
     for (int s = 0; s < chart->n_series; s++)
-        pq_html(out, "<span><i style=\"background:var(--c%d)\"></i>%s</span> ", s % COLORS,
-                chart->series[s].name);
+        pq_html(out, "<span><i style=\"background:var(--c%d)\"></i>%s</span> ",
+                chart->series[s].color % COLORS, chart->series[s].name);
     pq_html(out, "</p>\n");
     begin_svg(out, chart->title, HEIGHT);
     pq_html(out, "<text class=\"soft\" x=\"4\" y=\"14\">%s</text>\n", chart->y_label);
@@ -127,7 +127,7 @@ static void draw_bar(FILE *out, const struct pq_chart *chart, const struct axis 
     pq_html(out,
             "<g><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"2\" "
             "fill=\"var(--c%d)\"/>",
-            x, top, width, HEIGHT - BOTTOM - top, s % COLORS);
+            x, top, width, HEIGHT - BOTTOM - top, series->color % COLORS);
     if (series->low) {
         double from = place_y(axis, series->low[i]), to = place_y(axis, series->high[i]);
         double ends[3][4] = {{middle, from, middle, to},
@@ -166,9 +166,10 @@ void pq_plot_lines(FILE *out, const struct pq_chart *chart) {
     draw_axis(out, chart, &axis);
     for (int s = 0; s < chart->n_series; s++) {
         const double *y = chart->series[s].y;
+        int color = chart->series[s].color % COLORS;
         /* Equal lines show as well: the later lies thinner on the earlier. */
         pq_html(out, "<path fill=\"none\" stroke-width=\"%.1f\" stroke=\"var(--c%d)\" d=\"",
-                2 + 2.5 * (chart->n_series - 1 - s) / chart->n_series, s % COLORS);
+                2 + 2.5 * (chart->n_series - 1 - s) / chart->n_series, color);
         for (int i = 0; i < chart->n; i++)
             if (isfinite(y[i]))
                 pq_html(out, "%s%.1f %.1f", i == 0 || !isfinite(y[i - 1]) ? "M" : "L",
@@ -179,7 +180,7 @@ void pq_plot_lines(FILE *out, const struct pq_chart *chart) {
                 continue;
             pq_html(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"var(--c%d)\">",
                     LEFT + slot * (i + 0.5), place_y(&axis, y[i]),
-                    3 + 2.0 * (chart->n_series - 1 - s) / chart->n_series, s % COLORS);
+                    3 + 2.0 * (chart->n_series - 1 - s) / chart->n_series, color);
             draw_title(out, chart, s, i);
             pq_html(out, "</circle>\n");
         }

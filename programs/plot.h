@@ -8,6 +8,7 @@
 /* Values at the places of a chart; NAN leaves a place out. */
 struct pq_series {
     const char *name;
+    int color;                /* 0, 1, ...; the same for the same thing in every chart of a page */
     const double *y;          /* [n] >= 0 */
     const double *low, *high; /* [n] an interval around y; may be NULL */
 };

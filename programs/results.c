@@ -27,19 +27,20 @@ static bool same_model(const struct pq_run *a, const struct pq_run *b) {
     return same_text(a, b, "family");
 }
 
-static void precision_of(const struct pq_run *run, char out[48]) {
-    const char *scheme = pq_row_text(run->settings, "scheme");
-    bool fp32 = strcmp(pq_row_text(run->settings, "precision"), "fp32") == 0;
-    if (strcmp(scheme, "w4a8") == 0 && pq_row_number(run->settings, "group") != 32)
-        snprintf(out, 32, "W4A8 group %g", pq_row_number(run->settings, "group"));
+char *pq_precision_name(const json_t *settings, char out[48]) {
+    const char *scheme = pq_row_text(settings, "scheme");
+    bool fp32 = strcmp(pq_row_text(settings, "precision"), "fp32") == 0;
+    if (strcmp(scheme, "w4a8") == 0 && pq_row_number(settings, "group") != 32)
+        snprintf(out, 32, "W4A8 group %g", pq_row_number(settings, "group"));
     else if (fp32 && strcmp(scheme, "bf16") == 0)
         snprintf(out, 32, "FP32");
     else
         snprintf(out, 32, "%s", !*scheme ? "replies" : scheme);
     for (char *p = out; *p && p < out + 4; p++)
         *p = *p >= 'a' && *p <= 'z' && *scheme ? (char)(*p - 'a' + 'A') : *p;
-    if (strcmp(pq_row_text(run->settings, "kv"), "int8") == 0)
+    if (strcmp(pq_row_text(settings, "kv"), "int8") == 0)
         strcat(out, ", KV8");
+    return out;
 }
 
 /* The precision alone, unless another run of the same tasks has it as well. */
@@ -47,9 +48,9 @@ static void label_runs(struct pq_results *r) {
     for (int i = 0; i < r->n_runs; i++) {
         char own[48], other[48];
         bool alone = true;
-        precision_of(&r->runs[i], own);
+        pq_precision_name(r->runs[i].settings, own);
         for (int j = 0; j < r->n_runs && alone; j++) {
-            precision_of(&r->runs[j], other);
+            pq_precision_name(r->runs[j].settings, other);
             alone = i == j || !same_tasks(&r->runs[i], &r->runs[j]) || strcmp(own, other) != 0;
         }
         const char *name = pq_row_text(r->runs[i].settings, "model");

@@ -51,7 +51,16 @@ int pq_result_modes(const struct pq_results *results, const struct pq_result_set
 bool pq_result_differs(const struct pq_results *results, const struct pq_result_set *set,
                        const char *task);
 
+/* "BF16", "W4A8 group 128", "W8A8, KV8" of a run's settings, or of a model of panq bench; into out,
+ * which is returned. */
+char *pq_precision_name(const json_t *settings, char out[48]);
+
 void pq_results_html(FILE *out, const struct pq_results *results);
+/* Sections of that page: what panq bench measured, and every reply to the tasks of a set, which is
+ * the page's number-th. */
+void pq_results_html_bench(FILE *out, const struct pq_results *results);
+void pq_results_html_tasks(FILE *out, const struct pq_results *results,
+                           const struct pq_result_set *set, int number);
 void pq_results_markdown(FILE *out, const struct pq_results *results);
 json_t *pq_results_json(const struct pq_results *results);
 

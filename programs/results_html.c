@@ -1,4 +1,4 @@
-/* The report as a page. */
+/* The report as a page: tables, plots and runs. */
 #include "html.h"
 #include "plot.h"
 #include "report.h"
@@ -84,11 +84,13 @@ static void put_details(FILE *out, const struct pq_results *r, const struct pq_r
         bool first = i > 0 && strcmp(set->result[i].summary.mode, set->result[i - 1].summary.mode);
         put_detail(out, r, &set->result[i], k, first);
     }
-    pq_html(out,
-            "</tbody></table></div>\n<p class=\"note\">Retention, flips, McNemar&#39;s exact p and "
-            "the ratios of tokens are to the baseline, task by task; thinking and answer are mean "
-            "tokens of a reply; a loop is an n-gram that stands four or more times in a row and "
-            "makes up 64 words.</p>\n");
+    pq_html(
+        out,
+        "</tbody></table></div>\n<p class=\"note\">Retention, flips, McNemar&#39;s exact p and "
+        "the ratios of tokens are to the baseline, task by task; thinking and answer are mean "
+        "tokens of a reply; a loop is an n-gram that stands four or more times in a row and "
+        "makes up 64 words; thought: replies whose thinking is not blank. In slow mode the others "
+        "are empty thinking, in auto mode it is the share that thought.</p>\n");
 }
 
 /* What each run keeps of its baseline, all modes together, in a large figure. */
@@ -138,6 +140,7 @@ static void plot_accuracy(FILE *out, const struct pq_results *r, const struct pq
     struct pq_series *series = calloc((size_t)set->n_runs + 1, sizeof *series);
     for (int k = 0; k < set->n_runs && series && grid[0] && grid[1] && grid[2]; k++) {
         series[k] = (struct pq_series){.name = r->labels[set->runs[k]],
+                                       .color = k,
                                        .y = grid[0] + k * n,
                                        .low = grid[1] + k * n,
                                        .high = grid[2] + k * n};
@@ -230,7 +233,8 @@ static void plot_lengths(FILE *out, const struct pq_results *r, const struct pq_
     if (width > 0 && grid && series) {
         for (int k = 0; k < set->n_runs; k++) {
             count_lengths(grid + k * BINS, &r->runs[set->runs[k]], mode, width);
-            series[k] = (struct pq_series){.name = r->labels[set->runs[k]], .y = grid + k * BINS};
+            series[k] = (struct pq_series){
+                .name = r->labels[set->runs[k]], .color = k, .y = grid + k * BINS};
         }
         pq_plot_lines(out, &chart);
     }
@@ -263,77 +267,8 @@ static void plot_flips(FILE *out, const struct pq_results *r, const struct pq_re
     free(texts);
 }
 
-/* ---- Tasks ----------------------------------------------------------------------------------- */
-
-static void put_verdict(FILE *out, const json_t *row, const char *label) {
-    bool passed = pq_row_true(row, "passed");
-    pq_html(out, "<span class=\"tag ");
-    pq_html(out, passed ? "good\">%s &#10003;" : "bad\">%s &#10007;", label);
-    pq_html(out, "</span>");
-}
-
-static void put_reply(FILE *out, const struct pq_results *r, int run, const json_t *row) {
-    const char *thinking = pq_row_text(row, "thinking"), *reason = pq_row_text(row, "reason");
-    pq_html(out, "<details><summary>");
-    put_verdict(out, row, r->labels[run]);
-    pq_html(out, " %s <small>sample %d, %d + %d tokens%s</small> %s", pq_row_text(row, "mode"),
-            (int)pq_row_number(row, "sample"), (int)pq_row_number(row, "thinking_tokens"),
-            (int)(pq_row_number(row, "tokens") - pq_row_number(row, "thinking_tokens")),
-            strcmp(pq_row_text(row, "finish_reason"), "length") == 0 ? ", cut" : "", reason);
-    if (pq_row_true(row, "loops"))
-        pq_html(out, " <span class=\"tag mark\">loop</span>");
-    pq_html(out, "</summary><div>\n");
-    if (thinking[strspn(thinking, " \t\r\n")])
-        pq_html(out, "<pre class=\"thinking\">%s</pre>\n", thinking);
-    pq_html(out, "<pre>%s</pre></div></details>\n", pq_row_text(row, "content"));
-}
-
-/* Every reply to the task in the mode, or with `brief` their verdicts only. */
-static void put_replies(FILE *out, const struct pq_results *r, const struct pq_result_set *set,
-                        const char *task, const char *mode, bool brief) {
-    bool more = true;
-    for (int sample = 0; more; sample++) {
-        more = false;
-        for (int k = 0; k < set->n_runs; k++) {
-            const json_t *row = pq_run_row(&r->runs[set->runs[k]], task, mode, sample);
-            more |= row != NULL;
-            if (row && brief)
-                put_verdict(out, row, r->labels[set->runs[k]]);
-            else if (row)
-                put_reply(out, r, set->runs[k], row);
-        }
-    }
-}
-
-static const char *prompt_of(const struct pq_results *r, const struct pq_result_set *set,
-                             const char *task, const char *mode) {
-    for (int k = 0; k < set->n_runs; k++) {
-        const json_t *row = pq_run_row(&r->runs[set->runs[k]], task, mode, 0);
-        if (row)
-            return pq_row_text(row, "prompt");
-    }
-    return "";
-}
-
-static void put_task(FILE *out, const struct pq_results *r, const struct pq_result_set *set,
-                     const char *task) {
-    const char *modes[PQ_RUN_MODES], *prompt = "";
-    int n = pq_result_modes(r, set, modes);
-    bool differs = pq_result_differs(r, set, task);
-    pq_html(out, differs ? "<details class=\"flip\"><summary><b>%s</b> " : "<details><summary>%s ",
-            task);
-    if (differs)
-        pq_html(out, "<span class=\"tag mark\">differs</span> ");
-    for (int m = 0; m < n; m++) {
-        pq_html(out, "<small>%s</small> ", modes[m]);
-        put_replies(out, r, set, task, modes[m], true);
-        prompt = *prompt ? prompt : prompt_of(r, set, task, modes[m]);
-    }
-    pq_html(out, "</summary><div>\n<pre>%s</pre>\n", prompt);
-    for (int m = 0; m < n; m++)
-        put_replies(out, r, set, task, modes[m], false);
-    pq_html(out, "</div></details>\n");
-}
+/* ---- A set ------------------------------------------------------------------------------------
+ */
 
 static void put_set(FILE *out, const struct pq_results *r, const struct pq_result_set *set) {
     const char *modes[PQ_RUN_MODES];
@@ -351,138 +286,60 @@ static void put_set(FILE *out, const struct pq_results *r, const struct pq_resul
     pq_html(out, "</section>\n");
 }
 
-/* They are long, so they come after everything else. */
-static void put_tasks(FILE *out, const struct pq_results *r, const struct pq_result_set *set,
-                      int number) {
-    int differ = 0;
-    for (int t = 0; t < set->n_tasks; t++)
-        differ += pq_result_differs(r, set, set->tasks[t]);
-    pq_html(out,
-            "<section><h2>Task by task: %s</h2>\n<input type=\"checkbox\" class=\"only filter\" "
-            "id=\"only%d\"> <label class=\"filter\" for=\"only%d\">only the %d on which the runs "
-            "differ</label>\n<div class=\"tasks\">\n",
-            set->name, number, number, differ);
-    for (int t = 0; t < set->n_tasks; t++)
-        put_task(out, r, set, set->tasks[t]);
-    pq_html(out, "</div></section>\n");
-}
-
-/* ---- Speed and memory ------------------------------------------------------------------------ */
-
-/* One of panq bench's speeds, as seconds that a prefill of `batch` prompts takes. */
-static double prefill_seconds(const json_t *model, int batch, double *prompt) {
-    json_t *speeds = json_object_get(model, "speeds"), *speed;
-    size_t i;
-    json_array_foreach(speeds, i, speed) {
-        json_t *own = json_object_get(speed, "batch");
-        double tokens = pq_row_number(speed, "prompt");
-        if (strcmp(pq_row_text(speed, "work"), "prefill") != 0 ||
-            (own ? json_integer_value(own) : 1) != batch || (*prompt > 0 && tokens != *prompt))
-            continue;
-        *prompt = tokens;
-        return batch * tokens / pq_row_number(speed, "tok_s");
-    }
-    return NAN;
-}
-
-enum { MOST_MODELS = 8, BATCHES = 6 };
-
-static void plot_latency(FILE *out, const json_t *models, int n, const char (*names)[64]) {
-    static const char *const x[BATCHES] = {"1", "2", "4", "8", "16", "32"};
-    double y[MOST_MODELS][BATCHES], prompt = 0;
-    struct pq_series series[MOST_MODELS];
-    char note[96];
-    int found = 0;
-    for (int m = 0; m < n; m++) {
-        for (int b = 0; b < BATCHES; b++) {
-            y[m][b] = prefill_seconds(json_array_get(models, (size_t)m), 1 << b, &prompt);
-            found += isfinite(y[m][b]);
-        }
-        series[m] = (struct pq_series){.name = names[m], .y = y[m]};
-    }
-    snprintf(note, sizeof note, "Prompts of %g tokens, from panq bench.", prompt);
-    struct pq_chart chart = {.title = "Prefill latency by batch",
-                             .note = note,
-                             .x_label = "prompts at a time",
-                             .y_label = "seconds",
-                             .x = x,
-                             .n = BATCHES,
-                             .series = series,
-                             .n_series = n,
-                             .log_y = true};
-    if (found > n)
-        pq_plot_lines(out, &chart);
-}
-
-static void plot_memory(FILE *out, const json_t *models, int n, const char (*names)[64]) {
-    static const char *const keys[] = {"weight_bytes", "kv_bytes", "scratch_bytes"};
-    static const char *const x[] = {"weights", "KV cache", "scratch"};
-    double y[MOST_MODELS][3];
-    struct pq_series series[MOST_MODELS];
-    for (int m = 0; m < n; m++) {
-        for (int i = 0; i < 3; i++)
-            y[m][i] = pq_row_number(json_array_get(models, (size_t)m), keys[i]) / (1 << 20);
-        series[m] = (struct pq_series){.name = names[m], .y = y[m]};
-    }
-    struct pq_chart chart = {.title = "Memory by precision",
-                             .note = "As panq bench had it.",
-                             .x_label = "",
-                             .y_label = "MiB",
-                             .x = x,
-                             .n = 3,
-                             .series = series,
-                             .n_series = n};
-    pq_plot_bars(out, &chart);
-}
-
-static void put_bench(FILE *out, const struct pq_results *r) {
-    const json_t *models = json_object_get(r->bench, "models");
-    const json_t *machine = json_object_get(r->bench, "machine");
-    int n = (int)json_array_size(models);
-    char names[MOST_MODELS][64];
-    n = n < MOST_MODELS ? n : MOST_MODELS;
-    for (int m = 0; m < n; m++)
-        snprintf(names[m], sizeof names[m], "%.40s%s",
-                 pq_row_text(json_array_get(models, (size_t)m), "scheme"),
-                 strcmp(pq_row_text(json_array_get(models, (size_t)m), "kv"), "int8") == 0 ? ", KV8"
-                                                                                           : "");
-    pq_html(out, "<section><h2>Speed and memory</h2>\n<p class=\"note\">%s, %d threads, %s</p>\n",
-            pq_row_text(machine, "cpu"), (int)pq_row_number(machine, "threads"),
-            pq_row_text(machine, "isa"));
-    pq_html(out, "<div class=\"cards\">\n");
-    plot_latency(out, models, n, names);
-    plot_memory(out, models, n, names);
-    pq_html(out, "</div></section>\n");
-}
-
 /* ---- The page -------------------------------------------------------------------------------- */
 
+/* What a figure that nobody measured is shown as. */
+static void put_figure(FILE *out, double value, const char *text) {
+    pq_html(out, "<td class=\"n\">%s</td>", value > 0 ? text : "");
+}
+
 static void put_run(FILE *out, const struct pq_results *r, int i) {
-    const struct pq_run *run = &r->runs[i];
-    double prefill = 0, prefill_s = 0, decode = 0, decode_s = 0, peak = 0;
-    char memory[24];
-    size_t at;
-    json_t *s, *value;
+    const json_t *settings = r->runs[i].settings;
+    double weights = pq_row_number(settings, "weight_bytes"),
+           bits = pq_row_number(settings, "bits");
+    struct pq_effort e;
+    char text[24];
+    pq_sum_sessions(&e, &r->runs[i]);
+    pq_html(out, "<tr><td><b>%s</b></td><td>%s</td><td>%s</td>", r->labels[i],
+            pq_row_text(settings, "model"), pq_row_text(settings, "tasks"));
+    put_figure(out, weights, pq_human_bytes(weights, text));
+    snprintf(text, sizeof text, "%.2f", bits);
+    put_figure(out, bits, text);
+    put_figure(out, e.peak_bytes, pq_human_bytes(e.peak_bytes, text));
+    snprintf(text, sizeof text, "%.0f", e.prefill);
+    put_figure(out, e.prefill, text);
+    snprintf(text, sizeof text, "%.0f", e.decode);
+    put_figure(out, e.decode, text);
+    snprintf(text, sizeof text, "%.1f", e.per_minute);
+    put_figure(out, e.per_minute, text);
+    pq_html(out, "</tr>\n");
+}
+
+static void put_settings(FILE *out, const struct pq_results *r, int i) {
+    json_t *value;
     const char *key;
-    json_array_foreach(run->sessions, at, s) {
-        prefill += pq_row_number(s, "prefill_tokens");
-        prefill_s += pq_row_number(s, "prefill_s");
-        decode += pq_row_number(s, "decode_tokens");
-        decode_s += pq_row_number(s, "decode_s");
-        peak = fmax(peak, pq_row_number(s, "peak_bytes"));
-    }
-    pq_html(out, "<details><summary><b>%s</b> %s, %s</summary><div><p>", r->labels[i],
-            pq_row_text(run->settings, "model"), pq_row_text(run->settings, "tasks"));
-    if (prefill_s > 0 && decode_s > 0)
-        pq_html(out, "Prefill %.0f tok/s, decode %.0f tok/s, peak memory %s. ", prefill / prefill_s,
-                decode / decode_s, pq_human_bytes(peak, memory));
-    pq_html(out, "%s</p><pre>", run->path);
-    json_object_foreach(run->settings, key, value) {
+    pq_html(out, "<details><summary>%s: %s</summary><div><pre>", r->labels[i], r->runs[i].path);
+    json_object_foreach(r->runs[i].settings, key, value) {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         pq_html(out, "%s: %s\n", key, text ? text : "");
         free(text);
     }
     pq_html(out, "</pre></div></details>\n");
+}
+
+static void put_runs(FILE *out, const struct pq_results *r) {
+    pq_html(out, "<section><h2>Runs</h2>\n<div class=\"scroll\"><table class=\"grid\"><thead><tr>"
+                 "<th>run</th><th>model</th><th>tasks</th><th class=\"n\">weights</th>"
+                 "<th class=\"n\">bits a weight</th><th class=\"n\">peak memory</th>"
+                 "<th class=\"n\">prefill tok/s</th><th class=\"n\">decode tok/s</th>"
+                 "<th class=\"n\">replies a minute</th></tr></thead><tbody>\n");
+    for (int i = 0; i < r->n_runs; i++)
+        put_run(out, r, i);
+    pq_html(out, "</tbody></table></div>\n<p class=\"note\">Speeds are those of the runs, with the "
+                 "judging beside them; panq bench measures better.</p>\n");
+    for (int i = 0; i < r->n_runs; i++)
+        put_settings(out, r, i);
+    pq_html(out, "</section>\n");
 }
 
 void pq_results_html(FILE *out, const struct pq_results *r) {
@@ -503,12 +360,9 @@ void pq_results_html(FILE *out, const struct pq_results *r) {
     for (int i = 0; i < r->n_sets; i++)
         put_set(out, r, &r->sets[i]);
     if (r->bench)
-        put_bench(out, r);
-    pq_html(out, "<section><h2>Runs</h2>\n");
-    for (int i = 0; i < r->n_runs; i++)
-        put_run(out, r, i);
-    pq_html(out, "</section>\n");
+        pq_results_html_bench(out, r);
+    put_runs(out, r);
     for (int i = 0; i < r->n_sets; i++)
-        put_tasks(out, r, &r->sets[i], i);
+        pq_results_html_tasks(out, r, &r->sets[i], i);
     pq_html_end(out);
 }

@@ -141,6 +141,30 @@ void pq_compare(struct pq_comparison *out, const struct pq_run *run, const struc
     *out = c;
 }
 
+static double rate(double count, double seconds) {
+    return seconds > 0 ? count / seconds : 0;
+}
+
+void pq_sum_sessions(struct pq_effort *out, const struct pq_run *run) {
+    struct pq_effort e = {0};
+    double prefill_s = 0, decode_s = 0;
+    size_t i;
+    json_t *s;
+    json_array_foreach(run->sessions, i, s) {
+        e.replies += pq_row_number(s, "replies");
+        e.seconds += pq_row_number(s, "seconds");
+        e.prefill += pq_row_number(s, "prefill_tokens");
+        prefill_s += pq_row_number(s, "prefill_s");
+        e.decode += pq_row_number(s, "decode_tokens");
+        decode_s += pq_row_number(s, "decode_s");
+        e.peak_bytes = fmax(e.peak_bytes, pq_row_number(s, "peak_bytes"));
+    }
+    e.per_minute = 60 * rate(e.replies, e.seconds);
+    e.prefill = rate(e.prefill, prefill_s);
+    e.decode = rate(e.decode, decode_s);
+    *out = e;
+}
+
 static json_t *number_or_null(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }

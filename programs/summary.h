@@ -29,12 +29,21 @@ struct pq_comparison {
     double thinking, answer;         /* tokens to the baseline's, both over the pairs; NAN: none */
 };
 
+/* What the sessions of a run took, all together; 0 where nobody measured. */
+struct pq_effort {
+    double replies, seconds, per_minute; /* replies */
+    double prefill, decode;              /* tokens a second */
+    double peak_bytes;
+};
+
 /* The modes of the rows into modes; slow, auto and no in this order, then others.  Returns their
  * number. */
 int pq_run_modes(const struct pq_run *run, const char *modes[PQ_RUN_MODES]);
 void pq_summarize(struct pq_summary *out, const struct pq_run *run, const char *mode);
 void pq_compare(struct pq_comparison *out, const struct pq_run *run, const struct pq_run *baseline,
                 const char *mode);
+
+void pq_sum_sessions(struct pq_effort *out, const struct pq_run *run);
 
 /* As JSON; NULL when out of memory.  comparison may be NULL. */
 json_t *pq_summary_json(const struct pq_summary *summary, const struct pq_comparison *comparison);
