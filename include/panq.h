@@ -484,7 +484,7 @@ enum pq_status pq_quantize(const char *dir, const char *out,
 
 /* ---- The machine ----------------------------------------------------------------------------- */
 
-/* What this machine can do with the pool's threads, measured now (about half a second). */
+/* What this machine can do with the pool's threads, measured now (about a quarter of a second). */
 struct pq_machine {
     char cpu[64];     /* the processor's own name */
     enum pq_isa isa;  /* that the peaks were measured with */
@@ -495,8 +495,6 @@ struct pq_machine {
 
 enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
                                   struct pq_err *err);
-/* read_gbs alone (about a tenth of a second): what neighbours leave of it changes by the minute. */
-enum pq_status pq_machine_measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err);
 
 #ifdef __cplusplus
 }

@@ -131,19 +131,6 @@ static enum pq_status measure(struct pq_bench *bench, struct pq_bench_subject *s
     return status;
 }
 
-/* The machine once more: of what it gave before and after, the better is its limit. */
-static enum pq_status measure_again(struct pq_bench *bench, struct pq_pool *pool,
-                                    struct pq_err *err) {
-    struct pq_machine again, *m = &bench->machine;
-    enum pq_status status = pq_machine_measure(&again, m->isa, pool, err);
-    if (status != PQ_OK)
-        return status;
-    m->int8_gops = fmax(m->int8_gops, again.int8_gops);
-    m->bf16_gflops = fmax(m->bf16_gflops, again.bf16_gflops);
-    m->read_gbs = fmax(m->read_gbs, again.read_gbs);
-    return PQ_OK;
-}
-
 /* What a decoding reads, at so many tokens a second: the weights once for all sequences, and of
  * each its keys and values, half of the new ones at the mean. */
 static double read_gbs(const struct pq_bench_subject *subject, const struct pq_bench_work *work,
@@ -154,20 +141,46 @@ static double read_gbs(const struct pq_bench_subject *subject, const struct pq_b
     return 1e-9 * bytes * speed;
 }
 
-/* The same of a decoding, between two probes of what memory gives: it changes by the minute. */
-static enum pq_status measure_decode(struct pq_bench *bench, struct pq_bench_subject *subject,
-                                     const struct pq_bench_work *work, struct pq_pool *pool,
-                                     struct pq_bench_round *round, struct pq_err *err) {
-    double before, after;
-    enum pq_status status = pq_machine_measure_read(&before, pool, err);
+/* The best of what was seen before, and what is seen now. */
+static void keep_best(struct pq_machine *best, const struct pq_machine *now) {
+    best->int8_gops = fmax(best->int8_gops, now->int8_gops);
+    best->bf16_gflops = fmax(best->bf16_gflops, now->bf16_gflops);
+    best->read_gbs = fmax(best->read_gbs, now->read_gbs);
+}
+
+/* The peak of the products that the body's linears are; 0: FP32's, which is not measured. */
+static double peak_of(const struct pq_bench *bench, const struct pq_bench_subject *subject,
+                      const struct pq_machine *machine) {
+    if (subject->engine.config->scheme != PQ_SCHEME_FP)
+        return machine->int8_gops;
+    return bench->options->precision == PQ_PRECISION_FP32 ? 0 : machine->bf16_gflops;
+}
+
+static double gops(const struct pq_bench_subject *subject, double speed) {
+    return 2e-9 * pq_model_token_macs(subject->engine.model) * speed;
+}
+
+/* Measure, and then the machine again: *around is what it gave before, and becomes what it gives
+ * afterwards.  Neighbours take of it by the minute. */
+static enum pq_status measure_between(struct pq_bench *bench, struct pq_bench_subject *subject,
+                                      const struct pq_bench_work *work, struct pq_machine *around,
+                                      struct pq_pool *pool, struct pq_bench_round *round,
+                                      struct pq_err *err) {
+    struct pq_machine before = *around, *m = &round->machine;
+    enum pq_status status = measure(bench, subject, work, round, err);
     if (status == PQ_OK)
-        status = measure(bench, subject, work, round, err);
-    if (status == PQ_OK)
-        status = pq_machine_measure_read(&after, pool, err);
+        status = pq_machine_measure(around, before.isa, pool, err);
     if (status != PQ_OK)
         return status;
-    round->read_gbs = (before + after) / 2;
-    round->share = read_gbs(subject, work, round->speed) / round->read_gbs;
+    keep_best(&bench->machine, around);
+    *m = before;
+    m->int8_gops = (before.int8_gops + around->int8_gops) / 2;
+    m->bf16_gflops = (before.bf16_gflops + around->bf16_gflops) / 2;
+    m->read_gbs = (before.read_gbs + around->read_gbs) / 2;
+    double peak = peak_of(bench, subject, m);
+    round->gops_share = peak > 0 ? gops(subject, round->speed) / peak : 0;
+    if (work->decode)
+        round->gbs_share = read_gbs(subject, work, round->speed) / m->read_gbs;
     return PQ_OK;
 }
 
@@ -180,6 +193,7 @@ static int compare(const void *a, const void *b) {
 enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, struct pq_err *err) {
     enum pq_status status = PQ_OK;
     struct pq_progress progress = {0};
+    struct pq_machine around = bench->machine;
     int done = 0, total = (bench->repeat + 1) * bench->works * bench->subjects;
     for (int r = -1; r < bench->repeat; r++) {
         for (int w = 0; w < bench->works; w++) {
@@ -188,8 +202,7 @@ enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, st
                 const struct pq_bench_work *work = &bench->work[w];
                 struct pq_bench_round round = {0};
                 pq_progress_show(&progress, "measuring", done++, total);
-                status = work->decode ? measure_decode(bench, subject, work, pool, &round, err)
-                                      : measure(bench, subject, work, &round, err);
+                status = measure_between(bench, subject, work, &around, pool, &round, err);
                 if (r >= 0)
                     subject->round[w][r] = round;
             }
@@ -201,7 +214,7 @@ enum pq_status pq_bench_measure(struct pq_bench *bench, struct pq_pool *pool, st
         for (int w = 0; w < bench->works; w++)
             qsort(bench->subject[i].round[w], (size_t)bench->repeat, sizeof(struct pq_bench_round),
                   compare);
-    return status == PQ_OK ? measure_again(bench, pool, err) : status;
+    return status;
 }
 
 /* ---- Concluding ------------------------------------------------------------------------------ */
@@ -215,15 +228,11 @@ struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int index
     struct pq_bench_result r = {
         .median = median, .least = round[0].speed, .most = round[n - 1].speed};
     r.ms = 1e3 * work->batch * (work->decode ? 1 : work->prompt) / median;
-    bool integer = subject->engine.config->scheme != PQ_SCHEME_FP;
-    double peak = integer ? bench->machine.int8_gops : bench->machine.bf16_gflops;
-    if (!integer && bench->options->precision == PQ_PRECISION_FP32)
-        peak = 0;
-    r.gops = 2e-9 * pq_model_token_macs(subject->engine.model) * median;
-    r.gops_share = peak > 0 ? r.gops / peak : 0;
+    r.gops = gops(subject, median);
+    r.gops_share = (round[low].gops_share + round[high].gops_share) / 2;
     if (work->decode) {
         r.gbs = read_gbs(subject, work, median);
-        r.gbs_share = (round[low].share + round[high].share) / 2;
+        r.gbs_share = (round[low].gbs_share + round[high].gbs_share) / 2;
     }
     return r;
 }

@@ -23,9 +23,9 @@ struct pq_bench_work {
 
 /* A work, once. */
 struct pq_bench_round {
-    double seconds, speed; /* tokens/s, of all sequences together */
-    double read_gbs;       /* of a decoding: what memory gave before and after it */
-    double share;          /* of that which the decoding came to */
+    double seconds, speed;        /* tokens/s, of all sequences together */
+    double gops_share, gbs_share; /* of what the machine gave then; 0: nothing to compare with */
+    struct pq_machine machine;    /* the mean of before and after */
     struct pq_profile profile;
 };
 

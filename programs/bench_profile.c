@@ -8,7 +8,7 @@
 
 /* ---- Concluding ------------------------------------------------------------------------------ */
 
-/* What the machine does at best around a round, a second. */
+/* What the machine gave around a round, a second. */
 struct limits {
     double int8_ops, fp_ops, bytes; /* fp_ops 0: not known */
 };
@@ -58,11 +58,8 @@ struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int in
     const struct pq_bench_round *round = &subject->round[w][(bench->repeat - 1) / 2];
     const struct pq_operator_cost *cost = round->profile.cost;
     bool fp32 = bench->options->precision == PQ_PRECISION_FP32;
-    struct limits limits = {1e9 * bench->machine.int8_gops,
-                            fp32 ? 0 : 1e9 * bench->machine.bf16_gflops,
-                            1e9 * bench->machine.read_gbs};
-    if (bench->work[w].decode)
-        limits.bytes = 1e9 * round->read_gbs;
+    const struct pq_machine *m = &round->machine;
+    struct limits limits = {1e9 * m->int8_gops, fp32 ? 0 : 1e9 * m->bf16_gflops, 1e9 * m->read_gbs};
     int steps = bench->work[w].decode ? bench->work[w].decode : 1;
     struct pq_bench_profile p = {0};
     struct pq_operator_cost all = {.seconds = round->seconds}, between = all;
@@ -173,7 +170,11 @@ json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int wor
     json_t *parts = json_array();
     for (enum pq_operator op = 0; op < PQ_OPERATORS; op++)
         json_array_append_new(parts, part_json(pq_operator_name(op), &p.part[op]));
-    return json_pack("{s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "operators", parts, "between_ms",
-                     p.between.ms, "all_ms", p.all.ms, "limit_share", p.all.share, "once_ms",
-                     p.once_ms, "token_us", p.token_us, "pair_ns", p.pair_ns);
+    const struct pq_machine *m =
+        &bench->subject[subject].round[work][(bench->repeat - 1) / 2].machine;
+    return json_pack("{s:f, s:f, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "int8_gops",
+                     m->int8_gops, "bf16_gflops", m->bf16_gflops, "read_gbs", m->read_gbs,
+                     "operators", parts, "between_ms", p.between.ms, "all_ms", p.all.ms,
+                     "limit_share", p.all.share, "once_ms", p.once_ms, "token_us", p.token_us,
+                     "pair_ns", p.pair_ns);
 }

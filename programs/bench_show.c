@@ -65,7 +65,8 @@ static void print_speeds(const struct pq_bench *bench) {
 void pq_bench_print(const struct pq_bench *bench) {
     const struct pq_machine *m = &bench->machine;
     printf("%s, %d threads, %s\n", m->cpu, bench->threads, pq_isa_name(m->isa));
-    printf("peak, measured now: %.0f GOPS in 8 bits, %.0f GFLOPS in BF16, %.1f GB/s read\n\n",
+    printf("peak, the best between works: %.0f GOPS in 8 bits, %.0f GFLOPS in BF16, "
+           "%.1f GB/s read\n\n",
            m->int8_gops, m->bf16_gflops, m->read_gbs);
     print_speeds(bench);
     if (bench->profile)

@@ -85,7 +85,7 @@ static void processor_name(char *out, size_t size) {
         fclose(f);
 }
 
-enum pq_status pq_machine_measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err) {
+static enum pq_status measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err) {
     struct pq_arena arena;
     size_t bytes = (size_t)pq_pool_threads(pool) * STREAM;
     PQ_TRY(pq_arena_open(&arena, bytes, false, "the bandwidth probe", err));
@@ -101,7 +101,7 @@ enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struc
     const struct pq_ops *ops = pq_ops_get(isa);
     struct pq_machine machine = {.isa = ops->isa};
     struct probe probe = {0};
-    PQ_TRY(pq_machine_measure_read(&machine.read_gbs, pool, err));
+    PQ_TRY(measure_read(&machine.read_gbs, pool, err));
     processor_name(machine.cpu, sizeof machine.cpu);
     machine.int8_gops = peak_rate(pool, &probe, ops->peak_i8) * 1e-9;
     machine.bf16_gflops = peak_rate(pool, &probe, ops->peak_bf16) * 1e-9;
