@@ -1,6 +1,5 @@
 #include "quant/calibrated.h"
 
-#include "model/packed.h"
 #include "quant/embedding.h"
 #include "quant/gptq.h"
 #include "quant/moments.h"
@@ -116,8 +115,8 @@ static enum pq_status round_linear(struct pq_calibration *c, int layer, enum pq_
                            .refit = c->recipe->refine};
     PQ_TRY(round_rows(c, &gptq, out, err));
     /* What is run is what the file will say. */
-    for (int i = 0; c->recipe->packed && out->groups && i < out->n; i++)
-        out->scale[i] = pq_packed_scale(out->scale[i]);
+    if (c->recipe->packed && out->groups)
+        PQ_TRY(pq_rounded_pack(out, err));
     return install(c, layer, which, out, err);
 }
 

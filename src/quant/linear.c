@@ -92,7 +92,7 @@ struct work {
 
 /* A row's scale to one for each group, multiplied out without rounding. */
 static void scale_groups(float *scales, const uint8_t *multipliers, int groups) {
-    float scale = pq_packed_scale(scales[0]);
+    float scale = scales[0];
     for (int g = 0; g < groups; g++)
         scales[g] = scale * (float)multipliers[g];
 }
@@ -110,9 +110,10 @@ static float round_row(const struct work *work, size_t row, struct scratch *own)
     pq_transformed_row(&work->matrix, (int)row, own->w, own->temp);
     if (pq_rtn_nonfinite(own->w, s->k) >= 0)
         return 0;
-    return linear->scheme == PQ_SCHEME_W8A8
-               ? pq_rtn_w8(own->w, NULL, s->k, own->codes)
-               : pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
+    if (linear->scheme == PQ_SCHEME_W8A8)
+        return pq_rtn_w8(own->w, NULL, s->k, own->codes);
+    float scale = pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
+    return linear->packed && s->groups ? pq_packed_scale(scale) : scale;
 }
 
 static void quantize_row(void *arg, int task, int thread) {

@@ -2,6 +2,7 @@
 
 #include "base/half.h"
 #include "cpu/pack.h"
+#include "model/packed.h"
 #include "quant/pack.h"
 #include "quant/rtn.h"
 
@@ -126,6 +127,22 @@ static enum pq_status pack(struct packing *p, const float *bias, struct pq_pool 
     if (bias)
         memcpy(w->bias, bias, (size_t)w->n * sizeof *w->bias);
     free(memory);
+    return PQ_OK;
+}
+
+enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *err) {
+    size_t groups = (size_t)rounded->groups;
+    float *row = malloc(groups * sizeof *row);
+    if (!row)
+        return pq_fail(err, PQ_ENOMEM, "out of memory for %zu scales", groups);
+    for (size_t i = 0; i < (size_t)rounded->n; i++) {
+        uint8_t *multiplier = rounded->multiplier + i * groups;
+        rounded->scale[i] = pq_packed_scale(rounded->scale[i]);
+        for (size_t g = 0; g < groups; g++)
+            row[g] = rounded->scale[i] * (float)multiplier[g];
+        pq_packed_split(row, rounded->groups, &rounded->scale[i], multiplier);
+    }
+    free(row);
     return PQ_OK;
 }
 

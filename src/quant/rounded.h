@@ -23,6 +23,10 @@ void pq_rounded_close(struct pq_rounded *rounded);
 /* Round w [n][k], finite, to nearest (rtn.h). */
 void pq_rounded_nearest(const struct pq_rounded *rounded, const float *w, struct pq_pool *pool);
 
+/* Change scales and multipliers of a linear with groups to those that come of storing it
+ * pack-quantized and reading it back (model/packed.h).  Errors: PQ_ENOMEM. */
+enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *err);
+
 /* A linear ready to multiply, in memory of its own: panels and multipliers of *rounded, with bias
  * [n] or NULL. */
 enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rounded *rounded,
