@@ -432,6 +432,7 @@ typedef bool pq_progress_fn(void *user, const char *what, uint64_t done, uint64_
 enum pq_recipe_name {
     PQ_RECIPE_RTN,    /* round to nearest */
     PQ_RECIPE_ROTATE, /* the same of weights rotated by Hadamard matrices: docs/quantization.md */
+    PQ_RECIPE_SMOOTH, /* scaled instead of rotated, and rounded against calibration's moments */
     PQ_RECIPE_BEST,   /* rotated, and rounded against calibration's second moments */
 };
 
@@ -465,7 +466,7 @@ struct pq_quantize_options {
     enum pq_recipe_name recipe;
     unsigned without;                    /* PQ_STEP_... of the recipe, or 0 */
     uint64_t seed;                       /* of the rotations' signs */
-    const struct pq_traces *calibration; /* BEST needs it; others: for budget_bits; or NULL */
+    const struct pq_traces *calibration; /* SMOOTH and BEST need it; others: for budget_bits */
     float mode_weight[PQ_TRACE_MODES];   /* of the traces; all 0: alike */
     double budget_bits; /* W4A8: mean bits a weight of the layers' linears that promotion of
                            some to 8 bits may reach; 0: none is promoted */

@@ -40,7 +40,7 @@ static const struct pq_option options[] = {
      .help = "inputs that share a multiplier in w4a8 (default 32)"},
     {.name = "recipe",
      .kind = PQ_OPTION_CHOICE,
-     .value = "rtn|rotate|best",
+     .value = "rtn|rotate|smooth|best",
      FIELD(recipe),
      .help = "how to round (default best with --calibration, else rtn)"},
     {.name = "calibration",
@@ -275,7 +275,8 @@ const struct pq_command pq_command_quantize = {
         "OUT appears whole or not at all: it is written beside and renamed; a run that was\n"
         "stopped goes on where it stood.  Recipes: rtn rounds to nearest, rotate does so after\n"
         "Hadamard rotations, best rounds rotated weights against what the traces of\n"
-        "--calibration do in the model.  --portable makes a directory that transformers and\n"
+        "--calibration do in the model, smooth does so after scaling channels instead, which\n"
+        "every engine can run.  --portable makes a directory that transformers and\n"
         "vLLM load unchanged.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -3,6 +3,7 @@
 #include "quant/embedding.h"
 #include "quant/gptq.h"
 #include "quant/moments.h"
+#include "quant/smoothing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,19 +33,6 @@ struct pq_calibration {
     double power; /* of the outputs */
 };
 
-/* The linears of a layer by the input that they share, in the order in which they are rounded. */
-static const struct stage {
-    enum pq_input input;
-    enum pq_linear_name first;
-    int n;
-} stages[] = {
-    {PQ_INPUT_QKV, PQ_LINEAR_Q, 3},
-    {PQ_INPUT_O, PQ_LINEAR_O, 1},
-    {PQ_INPUT_MLP, PQ_LINEAR_GATE, 2},
-    {PQ_INPUT_DOWN, PQ_LINEAR_DOWN, 1},
-};
-enum { STAGES = sizeof stages / sizeof *stages };
-
 static struct pq_linear_shape shape_of(const struct pq_calibration *c, enum pq_linear_name which) {
     return pq_linear_shape_of(&c->stream->model.config, which);
 }
@@ -56,23 +44,27 @@ static void forget_layer(struct pq_calibration *c) {
         pq_linear_release(pq_layer_linear(&c->layer, (enum pq_linear_name)i));
 }
 
+/* The layer's norms, and before that its scales where the recipe searches for them: a run that goes
+ * on with an earlier one's layers finds the same again. */
+static enum pq_status begin_layer(struct pq_calibration *c, int layer, struct pq_err *err) {
+    struct pq_smoothing smoothing = {.source = c->source,
+                                     .recipe = c->recipe,
+                                     .moments = &c->moments,
+                                     .w = c->w,
+                                     .bias = c->bias,
+                                     .norms = c->norms};
+    forget_layer(c);
+    if (c->recipe->smooth)
+        PQ_TRY(pq_smoothing_find(&smoothing, layer, err));
+    return pq_source_norms(c->source, layer, c->norms, &c->layer, err);
+}
+
 /* Put a rounded linear into the layer. */
 static enum pq_status install(struct pq_calibration *c, int layer, enum pq_linear_name which,
                               const struct pq_rounded *rounded, struct pq_err *err) {
     PQ_TRY(pq_source_bias(c->source, layer, which, c->bias, err));
     return pq_linear_from_rounded(pq_layer_linear(&c->layer, which), rounded, c->bias, c->pool,
                                   err);
-}
-
-/* Take the streams past the linears of a stage; gate and up wait for down. */
-static void pass_stage(struct pq_calibration *c, enum pq_input input) {
-    struct pq_range all = {0, c->stream->sequences};
-    if (input == PQ_INPUT_QKV)
-        pq_stream_attention(c->stream, all, &c->layer);
-    else if (input == PQ_INPUT_O)
-        pq_stream_output(c->stream, all, &c->layer);
-    else if (input == PQ_INPUT_DOWN)
-        pq_stream_mlp(c->stream, all, &c->layer);
 }
 
 /* Round the rows of c->w on the moments. */
@@ -121,7 +113,7 @@ static enum pq_status round_linear(struct pq_calibration *c, int layer, enum pq_
 }
 
 /* Round the linears of a stage, whose moments have been gathered. */
-static enum pq_status round_stage(struct pq_calibration *c, int layer, const struct stage *stage,
+static enum pq_status round_stage(struct pq_calibration *c, int layer, const struct pq_stage *stage,
                                   struct pq_rounded *rounded, struct pq_progress *progress,
                                   struct pq_err *err) {
     struct pq_factor factor = {0};
@@ -144,6 +136,8 @@ static enum pq_status round_stage(struct pq_calibration *c, int layer, const str
 static void note_masked(struct pq_calibration *c, int layer, enum pq_linear_name first) {
     double share = c->moments.masked_share;
     c->report.inputs++;
+    c->report.rows += c->moments.seen;
+    c->report.massive += c->moments.massive;
     c->report.masked_share += share;
     if (share <= c->report.worst_share)
         return;
@@ -156,33 +150,28 @@ static void note_masked(struct pq_calibration *c, int layer, enum pq_linear_name
 
 enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct pq_rounded *rounded,
                                     struct pq_progress *progress, struct pq_err *err) {
-    forget_layer(c);
-    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->layer, err));
-    for (int i = 0; i < STAGES; i++) {
-        PQ_TRY(pq_moments_gather(&c->moments, c->stream, c->modes, c->n_modes, c->skip, &c->layer,
-                                 stages[i].input, err));
-        note_masked(c, layer, stages[i].first);
-        PQ_TRY(round_stage(c, layer, &stages[i], rounded, progress, err));
-        pass_stage(c, stages[i].input);
+    PQ_TRY(begin_layer(c, layer, err));
+    for (int i = 0; i < PQ_STAGES; i++) {
+        PQ_TRY(pq_moments_gather(&c->moments, &c->layer, pq_stages[i].input, NULL, err));
+        note_masked(c, layer, pq_stages[i].first);
+        PQ_TRY(round_stage(c, layer, &pq_stages[i], rounded, progress, err));
+        pq_stream_pass(c->stream, pq_stages[i].input, &c->layer);
     }
     return PQ_OK;
 }
 
 enum pq_status pq_calibration_follow(struct pq_calibration *c, int layer,
                                      const struct pq_rounded *rounded, struct pq_err *err) {
-    forget_layer(c);
-    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->layer, err));
+    PQ_TRY(begin_layer(c, layer, err));
     for (int i = 0; i < PQ_LINEARS; i++)
         PQ_TRY(install(c, layer, (enum pq_linear_name)i, &rounded[i], err));
-    for (int i = 0; i < STAGES; i++)
-        pass_stage(c, stages[i].input);
+    for (int i = 0; i < PQ_STAGES; i++)
+        pq_stream_pass(c->stream, pq_stages[i].input, &c->layer);
     return PQ_OK;
 }
 
 struct pq_calibration_report pq_calibration_report(const struct pq_calibration *c) {
     struct pq_calibration_report report = c->report;
-    report.rows = c->moments.seen;
-    report.massive = c->moments.massive;
     report.masked_share /= report.inputs ? report.inputs : 1;
     report.loss /= c->power > 0 ? c->power : 1;
     return report;
@@ -240,7 +229,8 @@ static enum pq_status allocate(struct pq_calibration *c, const struct pq_config 
     c->norms = malloc(pq_source_norms_size(config) * sizeof *c->norms);
     if (!c->w || !c->bias || !c->norms)
         return pq_fail(err, PQ_ENOMEM, "out of memory for a layer's weights");
-    return pq_moments_open(&c->moments, c->stream, most.k, c->pool, err);
+    return pq_moments_open(&c->moments, c->stream, c->modes, c->n_modes, c->skip, most.k, c->pool,
+                           err);
 }
 
 static enum pq_status open(struct pq_calibration *c, const struct pq_config *config,

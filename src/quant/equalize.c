@@ -7,7 +7,7 @@
 
 struct layers {
     const struct pq_checkpoint *ckpt;
-    struct pq_equalized *out;
+    const struct pq_model_scales *out;
     float *row;   /* [threads][most inputs] */
     float *gamma; /* [threads][hidden] */
     double
@@ -67,52 +67,36 @@ static void equalize_layer(void *arg, int layer, int thread) {
     float *gamma = l->gamma + (size_t)thread * (size_t)c->hidden;
     double *made = l->norms + (size_t)thread * 2 * l->channels, *read = made + l->channels;
     size_t hidden = (size_t)c->hidden, values = (size_t)(c->kv_heads * c->head_dim);
-    struct pq_scales *scales = &l->out->scales[layer];
+    const struct pq_scales *scales = &l->out->layers[layer];
     pq_tensor_to_f32(find(l, layer, "input_layernorm"), 0, hidden, gamma);
     row_norms(find(l, layer, "self_attn.v_proj"), gamma, row, made);
     memset(read, 0, values * sizeof *read);
     column_norms(find(l, layer, "self_attn.o_proj"), c->head_dim, c->heads / c->kv_heads, row,
                  read);
-    set_scales((float *)scales->o, made, read, values);
+    set_scales(scales->o, made, read, values);
     pq_tensor_to_f32(find(l, layer, "post_attention_layernorm"), 0, hidden, gamma);
     row_norms(find(l, layer, "mlp.up_proj"), gamma, row, made);
     memset(read, 0, (size_t)c->ffn * sizeof *read);
     column_norms(find(l, layer, "mlp.down_proj"), 0, 1, row, read);
-    set_scales((float *)scales->down, made, read, (size_t)c->ffn);
+    set_scales(scales->down, made, read, (size_t)c->ffn);
 }
 
-enum pq_status pq_equalize(struct pq_equalized *out, const struct pq_checkpoint *ckpt,
+enum pq_status pq_equalize(const struct pq_model_scales *scales, const struct pq_checkpoint *ckpt,
                            struct pq_pool *pool, struct pq_err *err) {
     const struct pq_config *c = pq_checkpoint_config(ckpt);
-    size_t threads = (size_t)pq_pool_threads(pool), count = (size_t)c->layers;
-    size_t values = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)c->ffn;
-    struct pq_equalized made = {.scales = calloc(count, sizeof *made.scales),
-                                .memory = malloc(count * (values + ffn) * sizeof(float))};
-    struct layers l = {.ckpt = ckpt, .out = &made, .channels = larger(values, ffn)};
+    size_t threads = (size_t)pq_pool_threads(pool), ffn = (size_t)c->ffn;
+    struct layers l = {
+        .ckpt = ckpt, .out = scales, .channels = larger((size_t)(c->kv_heads * c->head_dim), ffn)};
     l.inputs = larger(larger(ffn, (size_t)c->hidden), (size_t)(c->heads * c->head_dim));
     l.row = malloc(threads * l.inputs * sizeof *l.row);
     l.gamma = malloc(threads * (size_t)c->hidden * sizeof *l.gamma);
     l.norms = malloc(threads * 2 * l.channels * sizeof *l.norms);
-    bool good = made.scales && made.memory && l.row && l.gamma && l.norms;
-    for (size_t i = 0; good && i < count; i++) {
-        made.scales[i].o = made.memory + i * (values + ffn);
-        made.scales[i].down = made.scales[i].o + values;
-    }
+    bool good = l.row && l.gamma && l.norms;
     if (good)
         pq_pool_run(pool, c->layers, equalize_layer, &l);
     free(l.row);
     free(l.gamma);
     free(l.norms);
-    if (!good) {
-        pq_equalized_close(&made);
-        return pq_fail(err, PQ_ENOMEM, "out of memory for the scales of %d layers", c->layers);
-    }
-    *out = made;
-    return PQ_OK;
-}
-
-void pq_equalized_close(struct pq_equalized *equalized) {
-    free(equalized->scales);
-    free(equalized->memory);
-    *equalized = (struct pq_equalized){0};
+    return good ? PQ_OK
+                : pq_fail(err, PQ_ENOMEM, "out of memory for the scales of %d layers", c->layers);
 }

@@ -11,18 +11,12 @@
 #ifndef PQ_QUANT_EQUALIZE_H
 #define PQ_QUANT_EQUALIZE_H
 
-#include "quant/transform.h"
-
-struct pq_equalized {
-    struct pq_scales *scales; /* owned [layers]: o and down; the others are NULL */
-    float *memory;            /* owned */
-};
+#include "quant/scales.h"
 
 /* For all layers of the checkpoint: v -> o, a KV head's channels alike for its query heads, and
- * up -> down, gamma counted as part of v and up.  s = 1 where either side is zero or not finite.
- * Errors: PQ_ENOMEM. */
-enum pq_status pq_equalize(struct pq_equalized *out, const struct pq_checkpoint *ckpt,
+ * up -> down, gamma counted as part of v and up; the scales of other inputs stay.  s = 1 where
+ * either side is zero or not finite.  Errors: PQ_ENOMEM. */
+enum pq_status pq_equalize(const struct pq_model_scales *scales, const struct pq_checkpoint *ckpt,
                            struct pq_pool *pool, struct pq_err *err);
-void pq_equalized_close(struct pq_equalized *equalized);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef PQ_QUANT_JOB_H
 #define PQ_QUANT_JOB_H
 
-#include "quant/equalize.h"
+#include "quant/scales.h"
 #include "quant/parts.h"
 #include "quant/progress.h"
 #include "quant/recipe.h"
@@ -15,7 +15,7 @@ struct pq_job {
     struct pq_recipe recipe;
     const struct pq_traces *traces; /* of calibration; NULL: none */
     struct pq_calibration_report report;
-    struct pq_equalized equalized; /* scales of the transform, where the recipe has them */
+    struct pq_model_scales scales; /* of the transform, where the recipe has some */
     struct pq_transform transform;
     struct pq_pool *pool;
     struct pq_progress progress;

@@ -1,5 +1,7 @@
 #include "quant/moments.h"
 
+#include "quant/smooth.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,9 +15,14 @@ static size_t own_bytes(int widest) {
     return k * sizeof(float) + k;
 }
 
-enum pq_status pq_moments_open(struct pq_moments *out, const struct pq_stream *stream, int widest,
-                               struct pq_pool *pool, struct pq_err *err) {
-    struct pq_moments m = {.widest = pq_round_up(widest, PQ_BLOCK)};
+enum pq_status pq_moments_open(struct pq_moments *out, struct pq_stream *stream,
+                               const struct pq_moments_mode *modes, int n_modes, const bool *skip,
+                               int widest, struct pq_pool *pool, struct pq_err *err) {
+    struct pq_moments m = {.stream = stream,
+                           .modes = modes,
+                           .n_modes = n_modes,
+                           .skip = skip,
+                           .widest = pq_round_up(widest, PQ_BLOCK)};
     size_t k = (size_t)m.widest, batch = (size_t)stream->ctx->options.batch;
     enum pq_status status = pq_workspace_open(&m.workspace, pool, stream->model.ops, m.widest, err);
     m.h = malloc(k * k * sizeof *m.h);
@@ -49,10 +56,10 @@ struct batch {
     const struct pq_elementwise *e;
     int first, rows; /* the token of row 0 */
     int width;
-    float limit; /* longer rows count nothing */
-    const bool *skip;
-    atomic_int massive, bad; /* bad: 1 + a row that is not finite */
-    double all, masked;      /* squared lengths of the rows, of those that count nothing */
+    float limit;              /* longer rows count nothing */
+    struct pq_sample *sample; /* NULL: rows are rounded */
+    atomic_int massive, bad;  /* bad: 1 + a row that is not finite */
+    double all, masked;       /* squared lengths of the rows, of those that count nothing */
 };
 
 static float *row_at(const struct batch *b, int r) {
@@ -89,20 +96,23 @@ static float median(const float *length, float *sorted, int n) {
 }
 
 static bool counts(const struct batch *b, int r) {
-    return !b->skip[b->first + r] && b->m->length[r] <= b->limit;
+    return !b->m->skip[b->first + r] && b->m->length[r] <= b->limit;
 }
 
-/* A row of activations becomes what the kernel sees, or zeros where it counts nothing. */
+/* A row of activations becomes what the kernel sees, or zeros where it counts nothing; for a sample
+ * it stays otherwise. */
 static void round_row(void *arg, int r, int thread) {
     struct batch *b = arg;
     float *x = row_at(b, r);
     size_t width = (size_t)b->width, widest = (size_t)b->m->widest;
     if (!counts(b, r)) {
         memset(x, 0, width * sizeof *x);
-        if (!b->skip[b->first + r])
+        if (!b->m->skip[b->first + r])
             atomic_fetch_add(&b->massive, 1);
         return;
     }
+    if (b->sample)
+        return;
     float *padded = (float *)(b->m->own + (size_t)thread * own_bytes(b->m->widest));
     int8_t *codes = (int8_t *)(padded + widest);
     int32_t sum;
@@ -113,9 +123,21 @@ static void round_row(void *arg, int r, int thread) {
     pq_hessian_codes(x, codes, scale, 1, b->width);
 }
 
-static enum pq_status add_batch(struct batch *b, struct pq_stream *stream, struct pq_range range,
-                                float *h, struct pq_err *err) {
+static void keep_sample(const struct batch *b) {
+    struct pq_sample *sample = b->sample;
+    const struct pq_stream *stream = b->m->stream;
+    size_t width = (size_t)b->width;
+    int step = (stream->first[stream->sequences] + PQ_SAMPLE - 1) / PQ_SAMPLE;
+    pq_smooth_most(sample->most, b->m->rows, b->rows, b->width);
+    for (int r = 0; r < b->rows; r++)
+        if ((b->first + r) % step == 0 && counts(b, r))
+            memcpy(sample->rows + (size_t)sample->n++ * width, row_at(b, r),
+                   width * sizeof *sample->rows);
+}
+
+static enum pq_status add_batch(struct batch *b, struct pq_range range, struct pq_err *err) {
     struct pq_moments *m = b->m;
+    const struct pq_stream *stream = m->stream;
     struct pq_pool *pool = m->workspace.pool;
     pq_pool_run(pool, b->rows, measure_row, b);
     if (b->bad) {
@@ -127,7 +149,9 @@ static enum pq_status add_batch(struct batch *b, struct pq_stream *stream, struc
     }
     b->limit = MASSIVE * median(m->length, m->length + stream->ctx->options.batch, b->rows);
     pq_pool_run(pool, b->rows, round_row, b);
-    pq_hessian_add(&m->workspace, h, b->width, m->rows, b->rows);
+    if (b->sample)
+        keep_sample(b);
+    pq_hessian_add(&m->workspace, m->mode_h, b->width, m->rows, b->rows);
     for (int r = 0; r < b->rows; r++) {
         b->all += m->length[r];
         b->masked += counts(b, r) ? 0 : m->length[r];
@@ -145,37 +169,50 @@ static int width_of(const struct pq_config *c, enum pq_input input) {
                                   : c->hidden;
 }
 
-enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
-                                 const struct pq_moments_mode *modes, int n, const bool *skip,
-                                 const struct pq_layer *layer, enum pq_input input,
-                                 struct pq_err *err) {
+/* mode_h of one mode's sequences; *all and *masked grow by their squared lengths. */
+static enum pq_status gather_mode(struct pq_moments *m, struct pq_range left,
+                                  const struct pq_layer *layer, enum pq_input input,
+                                  struct pq_sample *sample, double *all, double *masked,
+                                  struct pq_err *err) {
+    struct pq_stream *stream = m->stream;
     int k = width_of(&stream->model.config, input);
-    size_t bytes = (size_t)k * (size_t)k * sizeof *m->h;
+    memset(m->mode_h, 0, (size_t)k * (size_t)k * sizeof *m->mode_h);
+    while (left.n > 0) {
+        struct pq_range range = pq_stream_batch(stream, left);
+        int first = stream->first[range.first], end = stream->first[range.first + range.n];
+        struct batch b = {.m = m,
+                          .e = stream->model.ops->e,
+                          .first = first,
+                          .rows = end - first,
+                          .width = k,
+                          .sample = sample};
+        struct pq_observer observer = {keep_row, &b};
+        pq_stream_look(stream, range, layer, input, &observer);
+        PQ_TRY(add_batch(&b, range, err));
+        *all += b.all;
+        *masked += b.masked;
+        left = (struct pq_range){range.first + range.n, left.n - range.n};
+    }
+    pq_hessian_mirror(&m->workspace, m->mode_h, k);
+    return PQ_OK;
+}
+
+enum pq_status pq_moments_gather(struct pq_moments *m, const struct pq_layer *layer,
+                                 enum pq_input input, struct pq_sample *sample,
+                                 struct pq_err *err) {
+    int k = width_of(&m->stream->model.config, input);
     double all = 0, masked = 0;
-    memset(m->h, 0, bytes);
-    for (int i = 0; i < n; i++) {
-        struct pq_range left = modes[i].range;
-        memset(m->mode_h, 0, bytes);
-        while (left.n > 0) {
-            struct pq_range range = pq_stream_batch(stream, left);
-            int first = stream->first[range.first], end = stream->first[range.first + range.n];
-            struct batch b = {.m = m,
-                              .e = stream->model.ops->e,
-                              .first = first,
-                              .rows = end - first,
-                              .width = k,
-                              .skip = skip};
-            struct pq_observer observer = {keep_row, &b};
-            pq_stream_look(stream, range, layer, input, &observer);
-            PQ_TRY(add_batch(&b, stream, range, m->mode_h, err));
-            all += b.all;
-            masked += b.masked;
-            left = (struct pq_range){range.first + range.n, left.n - range.n};
-        }
-        pq_hessian_mirror(&m->workspace, m->mode_h, k);
+    m->seen = m->massive = 0;
+    memset(m->h, 0, (size_t)k * (size_t)k * sizeof *m->h);
+    if (sample) {
+        sample->n = 0;
+        memset(sample->most, 0, (size_t)k * sizeof *sample->most);
+    }
+    for (int i = 0; i < m->n_modes; i++) {
+        PQ_TRY(gather_mode(m, m->modes[i].range, layer, input, sample, &all, &masked, err));
         double mean = pq_hessian_mean(m->mode_h, k);
         if (mean > 0)
-            pq_hessian_blend(&m->workspace, m->h, m->mode_h, (float)(modes[i].weight / mean), k);
+            pq_hessian_blend(&m->workspace, m->h, m->mode_h, (float)(m->modes[i].weight / mean), k);
     }
     m->masked_share = all > 0 ? masked / all : 0;
     return PQ_OK;

@@ -12,34 +12,48 @@
 #include "quant/hessian.h"
 #include "quant/stream.h"
 
-struct pq_moments {
-    struct pq_workspace workspace; /* for width `widest` */
-    int widest;
-    float *h;              /* [k][k] of the input that was gathered last, mirrored */
-    float *mode_h;         /* one mode's */
-    float *rows;           /* [batch][k] */
-    float *length;         /* [2][batch]: of rows, squared; sorted */
-    unsigned char *own;    /* of each thread */
-    int64_t seen, massive; /* rows so far; those that are too long */
-    double masked_share; /* of the squared lengths of the last input's rows: what counts nothing */
-};
-
 /* The tokens of one mode and their share. */
 struct pq_moments_mode {
     struct pq_range range;
     float weight; /* > 0 */
 };
 
-/* For inputs of at most `widest` and batches of `stream`. */
-enum pq_status pq_moments_open(struct pq_moments *out, const struct pq_stream *stream, int widest,
-                               struct pq_pool *pool, struct pq_err *err);
+struct pq_moments {
+    struct pq_stream *stream;            /* borrowed, like the two below */
+    const struct pq_moments_mode *modes; /* [n_modes] */
+    int n_modes;
+    const bool *skip;              /* [tokens]: those whose rows count nothing */
+    struct pq_workspace workspace; /* for width `widest` */
+    int widest;
+    float *h;           /* [k][k] of the input that was gathered last, mirrored */
+    float *mode_h;      /* one mode's */
+    float *rows;        /* [batch][k] */
+    float *length;      /* [2][batch]: of rows, squared; sorted */
+    unsigned char *own; /* of each thread */
+    /* Of the input that was gathered last: its rows; those that are too long; the part that they
+     * and skipped ones have of all rows' squared lengths. */
+    int64_t seen, massive;
+    double masked_share;
+};
+
+/* Some rows of an input, evenly apart, as they are, [k] the memory of the caller. */
+enum { PQ_SAMPLE = 256 };
+struct pq_sample {
+    float *rows; /* [PQ_SAMPLE][k]: n of those that count */
+    float *most; /* [k]: the largest |x_j| of all that count */
+    int n;
+};
+
+/* For inputs of at most `widest`. */
+enum pq_status pq_moments_open(struct pq_moments *out, struct pq_stream *stream,
+                               const struct pq_moments_mode *modes, int n_modes, const bool *skip,
+                               int widest, struct pq_pool *pool, struct pq_err *err);
 void pq_moments_close(struct pq_moments *m);
 
-/* Look at an input of the layer in all modes [n] and set m->h.  skip [tokens]: those whose rows
- * count nothing.  PQ_EFORMAT: an input that is not finite, naming its token. */
-enum pq_status pq_moments_gather(struct pq_moments *m, struct pq_stream *stream,
-                                 const struct pq_moments_mode *modes, int n, const bool *skip,
-                                 const struct pq_layer *layer, enum pq_input input,
-                                 struct pq_err *err);
+/* Look at an input of the layer in all modes and set m->h.  Given a sample it is filled, and the
+ * moments are of rows as they are, not rounded.  PQ_EFORMAT: an input that is not finite, naming
+ * its token. */
+enum pq_status pq_moments_gather(struct pq_moments *m, const struct pq_layer *layer,
+                                 enum pq_input input, struct pq_sample *sample, struct pq_err *err);
 
 #endif

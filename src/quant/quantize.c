@@ -3,6 +3,7 @@
 
 #include "io/json.h"
 #include "model/checkpoint.h"
+#include "quant/equalize.h"
 #include "quant/job.h"
 
 #include <dirent.h>
@@ -19,8 +20,8 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
         return pq_fail(err, PQ_EINVAL, "the scheme to quantize to must be w8a8 or w4a8, not %d",
                        (int)options->scheme);
     if (options->recipe != PQ_RECIPE_RTN && options->recipe != PQ_RECIPE_ROTATE &&
-        options->recipe != PQ_RECIPE_BEST)
-        return pq_fail(err, PQ_EINVAL, "the recipe must be rtn, rotate or best, not %d",
+        options->recipe != PQ_RECIPE_SMOOTH && options->recipe != PQ_RECIPE_BEST)
+        return pq_fail(err, PQ_EINVAL, "the recipe must be rtn, rotate, smooth or best, not %d",
                        (int)options->recipe);
     if (options->scheme == PQ_SCHEME_W4A8 && options->group != 32 && options->group != 256 &&
         options->group != PQ_GROUP_CHANNEL)
@@ -28,8 +29,9 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
                        "the group of w4a8 must be 32, 256 or %d for the channel, "
                        "not %d",
                        PQ_GROUP_CHANNEL, options->group);
-    if (options->recipe == PQ_RECIPE_BEST && !options->calibration)
-        return pq_fail(err, PQ_EINVAL, "the recipe best needs traces to calibrate with");
+    bool calibrated = options->recipe == PQ_RECIPE_SMOOTH || options->recipe == PQ_RECIPE_BEST;
+    if (calibrated && !options->calibration)
+        return pq_fail(err, PQ_EINVAL, "the recipes smooth and best need traces to calibrate with");
     if (options->budget_bits != 0 &&
         (options->scheme != PQ_SCHEME_W4A8 || options->portable || !options->calibration ||
          !(options->budget_bits >= 4 && options->budget_bits <= 8)))
@@ -137,10 +139,11 @@ static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq
 
 static enum pq_status make(struct pq_job *job, const struct pq_staging *staging,
                            struct pq_err *err) {
-    if (job->recipe.equalize) {
-        PQ_TRY(pq_equalize(&job->equalized, job->ckpt, job->pool, err));
-        job->recipe.transform.scales = job->equalized.scales;
-    }
+    if (job->recipe.equalize || job->recipe.smooth)
+        PQ_TRY(pq_scales_open(&job->scales, &job->config, err));
+    if (job->recipe.equalize)
+        PQ_TRY(pq_equalize(&job->scales, job->ckpt, job->pool, err));
+    job->recipe.transform.scales = job->scales.layers;
     PQ_TRY(pq_transform_open(&job->transform, job->ckpt, &job->recipe.transform, err));
     PQ_TRY(write_config(job, staging, err));
     PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
@@ -198,7 +201,7 @@ enum pq_status pq_quantize(const char *dir, const char *out,
     if (status == PQ_OK && options->report)
         *options->report = job.report;
     pq_transform_close(&job.transform);
-    pq_equalized_close(&job.equalized);
+    pq_scales_close(&job.scales);
     pq_checkpoint_close(ckpt);
     return status;
 }

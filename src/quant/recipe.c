@@ -30,10 +30,11 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
                                 const struct pq_config *config) {
     /* 4 bits cost the head more than they save. */
     enum pq_scheme head = options->portable ? PQ_SCHEME_FP : PQ_SCHEME_W8A8;
-    bool rotates = options->recipe != PQ_RECIPE_RTN && !(options->without & PQ_STEP_ROTATE);
+    bool best = options->recipe == PQ_RECIPE_BEST, smooth = options->recipe == PQ_RECIPE_SMOOTH;
+    bool rotates =
+        (options->recipe == PQ_RECIPE_ROTATE || best) && !(options->without & PQ_STEP_ROTATE);
     bool online = rotates && !options->portable && !(options->without & PQ_STEP_ONLINE);
     bool untie = rotates && config->tied && !online;
-    bool best = options->recipe == PQ_RECIPE_BEST;
     struct pq_recipe recipe = {
         .linears = options->scheme,
         .head = head,
@@ -48,12 +49,13 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
         .rotates_head = online && config->tied,
         .portable = options->portable,
         .equalize = rotates && !(options->without & PQ_STEP_EQUALIZE),
-        .gptq = best && !(options->without & PQ_STEP_GPTQ),
-        .refine = best && !(options->without & PQ_STEP_REFINE),
+        .smooth = smooth,
+        .gptq = (best || smooth) && !(options->without & PQ_STEP_GPTQ),
+        .refine = (best || smooth) && !(options->without & PQ_STEP_REFINE),
         .budget_bits = options->budget_bits,
         .digest = digest_of(options->calibration),
     };
-    recipe.calibrated = best || options->budget_bits > 0;
+    recipe.calibrated = best || smooth || options->budget_bits > 0;
     weigh_modes(&recipe, options->mode_weight);
     return recipe;
 }
@@ -117,9 +119,9 @@ static void show_steps(const struct pq_recipe *recipe, FILE *to) {
     const struct pq_transform_options *t = &recipe->transform;
     if (t->rotate_stream)
         fprintf(to, " rotate%s seed %" PRIu64, t->rotate_down ? "" : " offline", t->seed);
-    fprintf(to, "%s", recipe->equalize ? " equalize" : "");
+    fprintf(to, "%s%s", recipe->equalize ? " equalize" : "", recipe->smooth ? " smooth" : "");
     fprintf(to, "%s%s", recipe->gptq ? " gptq" : "", recipe->refine ? " refine" : "");
-    if (!t->rotate_stream && !recipe->gptq && !recipe->refine)
+    if (!t->rotate_stream && !recipe->smooth && !recipe->gptq && !recipe->refine)
         fputs(" rtn", to);
 }
 

@@ -15,7 +15,7 @@ struct pq_recipe {
     struct pq_transform_options transform;
     bool rotates_head; /* as it runs: a tied head of a rotated stream */
     bool portable;
-    bool equalize;                 /* before rotation: the job sets transform.scales */
+    bool equalize, smooth;         /* which scales: the job sets transform.scales */
     bool calibrated, gptq, refine; /* against second moments; with which steps */
     float mode_weight[PQ_TRACE_MODES];
     double budget_bits; /* 0: nothing is promoted */

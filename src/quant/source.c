@@ -8,6 +8,13 @@ static const char *const names[PQ_LINEARS] = {
     "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 
+const struct pq_stage pq_stages[PQ_STAGES] = {
+    {PQ_INPUT_QKV, PQ_LINEAR_Q, 3},
+    {PQ_INPUT_O, PQ_LINEAR_O, 1},
+    {PQ_INPUT_MLP, PQ_LINEAR_GATE, 2},
+    {PQ_INPUT_DOWN, PQ_LINEAR_DOWN, 1},
+};
+
 static struct pq_name tensor_of(int layer, enum pq_linear_name which, const char *suffix) {
     struct pq_name name;
     snprintf(name.s, sizeof name.s, "model.layers.%d.%s%s", layer, names[which], suffix);

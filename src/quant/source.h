@@ -2,6 +2,7 @@
 #ifndef PQ_QUANT_SOURCE_H
 #define PQ_QUANT_SOURCE_H
 
+#include "model/layer.h"
 #include "model/model.h"
 #include "quant/transform.h"
 
@@ -24,6 +25,15 @@ struct pq_name pq_linear_weight(int layer, enum pq_linear_name which);
 /* Its place among the linears of all layers, layer * PQ_LINEARS + which, from the name of its
  * weight or bias; -1: not one of these. */
 int pq_linear_index(const char *tensor);
+
+/* The linears of a layer by the input that they share, in the order in which they are run. */
+enum { PQ_STAGES = 4 };
+struct pq_stage {
+    enum pq_input input;
+    enum pq_linear_name first;
+    int n;
+};
+extern const struct pq_stage pq_stages[PQ_STAGES];
 
 /* Outputs n and inputs k. */
 struct pq_linear_shape {

@@ -210,6 +210,16 @@ void pq_stream_mlp(struct pq_stream *stream, struct pq_range range, const struct
     run(stream, range, mlp, &(struct work){.layer = layer});
 }
 
+void pq_stream_pass(struct pq_stream *stream, enum pq_input input, const struct pq_layer *layer) {
+    struct pq_range all = {0, stream->sequences};
+    if (input == PQ_INPUT_QKV)
+        pq_stream_attention(stream, all, layer);
+    else if (input == PQ_INPUT_O)
+        pq_stream_output(stream, all, layer);
+    else if (input == PQ_INPUT_DOWN)
+        pq_stream_mlp(stream, all, layer);
+}
+
 void pq_stream_head(struct pq_stream *stream, struct pq_range range, const struct pq_linear *linear,
                     float *norm, float *logits) {
     stream->model.head = *linear;

@@ -41,6 +41,8 @@ void pq_stream_output(struct pq_stream *stream, struct pq_range range,
                       const struct pq_layer *layer);
 /* x += down(silu(gate) * up) */
 void pq_stream_mlp(struct pq_stream *stream, struct pq_range range, const struct pq_layer *layer);
+/* All sequences past the linears that take this input, by the above; gate and up wait for down. */
+void pq_stream_pass(struct pq_stream *stream, enum pq_input input, const struct pq_layer *layer);
 /* logits [tokens of the range][vocab] */
 void pq_stream_head(struct pq_stream *stream, struct pq_range range, const struct pq_linear *linear,
                     float *norm, float *logits);

@@ -86,7 +86,7 @@ bool pq_transform_changes(const struct pq_transform *t, const char *name) {
     for (size_t i = 0; rest && i < sizeof never / sizeof *never; i++)
         if (strcmp(rest, never[i]) == 0)
             return false;
-    return t->stream.n || t->head.n || t->ffn.n || t->options.scales;
+    return t->stream.n || t->head.n || t->ffn.n || (rest && t->options.scales);
 }
 
 /* The norm tensor NAME of the layer, or "model.norm.weight". */

@@ -24,10 +24,10 @@
 
 /* Scales of one layer's inputs; NULL: ones. */
 struct pq_scales {
-    const float *qkv;  /* [hidden] */
-    const float *o;    /* [kv_heads * head_dim] */
-    const float *mlp;  /* [hidden] */
-    const float *down; /* [ffn] */
+    float *qkv;  /* [hidden] */
+    float *o;    /* [kv_heads * head_dim] */
+    float *mlp;  /* [hidden] */
+    float *down; /* [ffn] */
 };
 
 struct pq_transform_options {

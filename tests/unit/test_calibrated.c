@@ -198,6 +198,10 @@ static void test_threads_change_nothing(void) {
     struct pq_quantize_options tiny = tiny_options(PQ_SCHEME_W4A8);
     CHECK_OK(quantize_from(TINY, scratch_path("tiny-three"), &tiny, 3));
     CHECK(same_weights("tiny", "tiny-three"));
+    tiny.recipe = PQ_RECIPE_SMOOTH;
+    CHECK_OK(quantize_from(TINY, scratch_path("tiny-smooth"), &tiny, 1));
+    CHECK_OK(quantize_from(TINY, scratch_path("tiny-smooth-three"), &tiny, 3));
+    CHECK(same_weights("tiny-smooth", "tiny-smooth-three") && !same_weights("tiny-smooth", "tiny"));
     struct pq_quantize_options best = options_of(PQ_SCHEME_W4A8, PQ_RECIPE_BEST);
     CHECK_OK(quantize(scratch_path("three"), &best, 3));
     CHECK(same_weights("best4", "three"));
@@ -209,8 +213,10 @@ static bool stop_at(void *user, const char *what, uint64_t done, uint64_t total)
     return strcmp(what, user) != 0;
 }
 
-static void check_resume(enum pq_scheme scheme, int group, bool portable, double budget) {
+static void check_resume(enum pq_scheme scheme, enum pq_recipe_name recipe, int group,
+                         bool portable, double budget) {
     struct pq_quantize_options o = tiny_options(scheme);
+    o.recipe = recipe;
     o.group = group;
     o.portable = portable;
     o.budget_bits = budget;
@@ -231,10 +237,11 @@ static void check_resume(enum pq_scheme scheme, int group, bool portable, double
 
 /* A stopped run ends as one that was not: every stored form is read back exactly. */
 static void test_resume(void) {
-    check_resume(PQ_SCHEME_W4A8, 32, false, 5);
-    check_resume(PQ_SCHEME_W4A8, PQ_GROUP_CHANNEL, false, 0);
-    check_resume(PQ_SCHEME_W4A8, 32, true, 0);
-    check_resume(PQ_SCHEME_W8A8, 32, false, 0);
+    check_resume(PQ_SCHEME_W4A8, PQ_RECIPE_BEST, 32, false, 5);
+    check_resume(PQ_SCHEME_W4A8, PQ_RECIPE_BEST, PQ_GROUP_CHANNEL, false, 0);
+    check_resume(PQ_SCHEME_W4A8, PQ_RECIPE_BEST, 32, true, 0);
+    check_resume(PQ_SCHEME_W8A8, PQ_RECIPE_BEST, 32, false, 0);
+    check_resume(PQ_SCHEME_W4A8, PQ_RECIPE_SMOOTH, 32, true, 0);
 }
 
 /* ---- The report ------------------------------------------------------------------------------ */

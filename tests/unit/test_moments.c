@@ -52,10 +52,10 @@ static void test_definition(void) {
     bool skip[TOKENS] = {[0] = true, [7] = true, [20] = true};
     struct pq_observer observer = {keep, NULL};
     struct pq_moments m;
-    CHECK_OK(pq_moments_open(&m, stream, 768, pool, &err));
+    CHECK_OK(pq_moments_open(&m, stream, modes, 2, skip, 768, pool, &err));
     pq_stream_look(stream, (struct pq_range){0, SEQUENCES}, &model->layers[0], PQ_INPUT_QKV,
                    &observer);
-    CHECK_OK(pq_moments_gather(&m, stream, modes, 2, skip, &model->layers[0], PQ_INPUT_QKV, &err));
+    CHECK_OK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_QKV, NULL, &err));
     CHECK(m.seen == TOKENS && m.massive == 0);
     check_share(&m, skip);
     double mean[2] = {0, 0};
@@ -79,19 +79,18 @@ static void test_massive(void) {
     const struct pq_moments_mode all = {{0, SEQUENCES}, 1};
     static const bool skip[TOKENS];
     struct pq_moments m;
-    CHECK_OK(pq_moments_open(&m, stream, 768, pool, &err));
+    CHECK_OK(pq_moments_open(&m, stream, &all, 1, skip, 768, pool, &err));
     float *attention = stream->attention + 40 * 256;
     for (int i = 0; i < TOKENS * 256; i++)
         stream->attention[i] = (float)(i % 13 - 6);
-    CHECK_OK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err));
+    CHECK_OK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_O, NULL, &err));
     CHECK(m.massive == 0 && m.masked_share == 0);
     for (int i = 0; i < 256; i++)
         attention[i] *= 40;
-    CHECK_OK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err));
+    CHECK_OK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_O, NULL, &err));
     CHECK(m.massive == 1 && fabs(m.masked_share - 1600.0 / (TOKENS - 1 + 1600)) < 0.001);
     attention[3] = NAN;
-    CHECK(pq_moments_gather(&m, stream, &all, 1, skip, &model->layers[0], PQ_INPUT_O, &err) ==
-          PQ_EFORMAT);
+    CHECK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_O, NULL, &err) == PQ_EFORMAT);
     CHECK(strstr(err.text, "token 10 of sequence 3"));
     attention[3] = 0;
     pq_moments_close(&m);
