@@ -16,36 +16,13 @@
 
 struct chat_options {
     struct pq_engine_options engine;
-    struct pq_sampling_options sampling;
-    int think; /* enum pq_think; -1 = the model's default */
-    const char *system;
-    int max_tokens, context;
-    bool show_thinking;
+    struct pq_reply_options reply;
+    int context;
 };
 
 #define FIELD(member) .offset = offsetof(struct chat_options, member)
 static const struct pq_option options[] = {
-    {.name = "think",
-     .kind = PQ_OPTION_CHOICE,
-     .value = "slow|auto|no",
-     FIELD(think),
-     .help = "how to think (default: slow if the model can, else no)"},
-    {.name = "show-thinking",
-     .kind = PQ_OPTION_FLAG,
-     FIELD(show_thinking),
-     .help = "show the thinking before the answer"},
-    {.name = "system",
-     .kind = PQ_OPTION_TEXT,
-     .value = "TEXT",
-     FIELD(system),
-     .help = "the system turn (default: the template's)"},
-    {.name = "max-tokens",
-     .kind = PQ_OPTION_INT,
-     .value = "N",
-     FIELD(max_tokens),
-     .min = 1,
-     .max = 1 << 30,
-     .help = "longest reply, thinking included (default 4096)"},
+    PQ_REPLY_OPTIONS(struct chat_options, reply),
     {.name = "context",
      .kind = PQ_OPTION_INT,
      .value = "N",
@@ -53,7 +30,6 @@ static const struct pq_option options[] = {
      .min = 1,
      .max = 1 << 30,
      .help = "room for the conversation, in tokens (default 8192 or the model's)"},
-    PQ_SAMPLING_OPTIONS(struct chat_options, sampling),
     PQ_ENGINE_OPTIONS(struct chat_options, engine),
 };
 
@@ -101,7 +77,7 @@ static void keep_messages(struct chat *chat, int n) {
 }
 
 static int opening(const struct chat *chat) {
-    return chat->options->system != NULL;
+    return chat->options->reply.system != NULL;
 }
 
 /* Put the conversation's ids into the generator, keeping in the cache what it has of them. */
@@ -132,7 +108,7 @@ static enum pq_status render(struct chat *chat, struct pq_err *err) {
 
 static enum pq_status answer(struct chat *chat, const char *text, struct pq_err *err) {
     struct pq_generated made = {0};
-    struct pq_stream stream = {.thinking = chat->options->show_thinking};
+    struct pq_stream stream = {.thinking = chat->options->reply.show_thinking};
     struct pq_generator *g = &chat->generator;
     int before = chat->n;
     if (!push(chat, PQ_USER, text))
@@ -142,7 +118,7 @@ static enum pq_status answer(struct chat *chat, const char *text, struct pq_err 
     g->user = &stream;
     interrupted = 0;
     if (status == PQ_OK)
-        status = pq_generate(g, chat->options->max_tokens, &made, err);
+        status = pq_generate(g, chat->options->reply.max_tokens, &made, err);
     pq_stream_end(&stream);
     if (status == PQ_OK && interrupted)
         fputs("panq: stopped\n", stderr);
@@ -223,7 +199,7 @@ static enum pq_status converse(struct chat *chat, struct pq_err *err) {
     char *line = NULL;
     size_t size = 0;
     enum pq_status status = PQ_OK;
-    if (chat->options->system && !push(chat, PQ_SYSTEM, chat->options->system))
+    if (chat->options->reply.system && !push(chat, PQ_SYSTEM, chat->options->reply.system))
         return pq_refuse(err, PQ_ENOMEM, "no memory for the conversation");
     if (isatty(STDIN_FILENO))
         fputs("panq: /help lists the commands, /exit leaves\n", stderr);
@@ -250,7 +226,7 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
     struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: it ends a wait */
     struct chat chat = {.options = o};
     struct pq_sampler *sampler = NULL;
-    int think = o->think, positions = 0;
+    int think = o->reply.think, positions = 0;
     enum pq_status status = pq_engine_open(&chat.engine, dir, &o->engine, pool, err);
     if (status == PQ_OK)
         status = pq_choose_think(chat.engine.tok, chat.engine.config, &think, err);
@@ -258,7 +234,7 @@ static enum pq_status open_and_converse(const struct chat_options *o, const char
         int most = chat.engine.config->max_positions, want = o->context ? o->context : 8192;
         positions = want < most ? want : most;
         chat.think = (enum pq_think)think;
-        status = pq_open_sampler(&sampler, &chat.engine, &o->sampling, err);
+        status = pq_open_sampler(&sampler, &chat.engine, &o->reply.sampling, err);
     }
     if (status == PQ_OK)
         status =
@@ -286,7 +262,7 @@ static enum pq_status open_pool(struct pq_pool **pool, int threads, struct pq_er
 }
 
 static int main_chat(const struct pq_command *command, int argc, char **argv) {
-    struct chat_options o = {.think = -1, .max_tokens = 4096, .sampling = PQ_SAMPLING_DEFAULTS};
+    struct chat_options o = {.reply = PQ_REPLY_DEFAULTS};
     struct pq_err err = {""};
     struct pq_pool *pool = NULL;
     char *builtin = NULL;

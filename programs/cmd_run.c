@@ -13,40 +13,18 @@
 struct run {
     const char *dir, *prompt; /* dir NULL: the built-in model */
     struct pq_engine_options engine;
-    struct pq_sampling_options sampling;
-    int think; /* enum pq_think; -1 = the model's default */
-    const char *system;
-    int max_tokens, context;
-    bool show_thinking, raw, json;
+    struct pq_reply_options reply;
+    int context;
+    bool raw, json;
 };
 
 #define FIELD(member) .offset = offsetof(struct run, member)
 static const struct pq_option options[] = {
-    {.name = "think",
-     .kind = PQ_OPTION_CHOICE,
-     .value = "slow|auto|no",
-     FIELD(think),
-     .help = "how to think (default: slow if the model can, else no)"},
-    {.name = "show-thinking",
-     .kind = PQ_OPTION_FLAG,
-     FIELD(show_thinking),
-     .help = "show the thinking before the answer"},
-    {.name = "system",
-     .kind = PQ_OPTION_TEXT,
-     .value = "TEXT",
-     FIELD(system),
-     .help = "the system turn (default: the template's)"},
+    PQ_REPLY_OPTIONS(struct run, reply),
     {.name = "raw",
      .kind = PQ_OPTION_FLAG,
      FIELD(raw),
      .help = "continue the prompt as it is, without the chat template"},
-    {.name = "max-tokens",
-     .kind = PQ_OPTION_INT,
-     .value = "N",
-     FIELD(max_tokens),
-     .min = 1,
-     .max = 1 << 30,
-     .help = "longest reply, thinking included (default 4096)"},
     {.name = "context",
      .kind = PQ_OPTION_INT,
      .value = "N",
@@ -54,7 +32,6 @@ static const struct pq_option options[] = {
      .min = 1,
      .max = 1 << 30,
      .help = "room for prompt and reply, in tokens (default: as needed)"},
-    PQ_SAMPLING_OPTIONS(struct run, sampling),
     PQ_ENGINE_OPTIONS(struct run, engine),
     {.name = "json",
      .kind = PQ_OPTION_FLAG,
@@ -68,7 +45,7 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
     char *input = NULL;
     const char *prompt = run->prompt;
     struct pq_message messages[2];
-    int turns = 0, think = run->think;
+    int turns = 0, think = run->reply.think;
     enum pq_status status = PQ_OK;
     if (strcmp(prompt, "-") == 0) {
         size_t size;
@@ -80,8 +57,8 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
         status = pq_encode(engine->tok, prompt, strlen(prompt), true, ids, n, err);
     } else {
         status = pq_choose_think(engine->tok, engine->config, &think, err);
-        if (run->system)
-            messages[turns++] = (struct pq_message){.role = PQ_SYSTEM, .text = run->system};
+        if (run->reply.system)
+            messages[turns++] = (struct pq_message){.role = PQ_SYSTEM, .text = run->reply.system};
         messages[turns++] =
             (struct pq_message){.role = PQ_USER, .text = prompt, .think = (enum pq_think)think};
         if (status == PQ_OK)
@@ -94,7 +71,7 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
 /* How many positions the context needs for a prompt of n tokens. */
 static enum pq_status choose_positions(const struct run *run, const struct pq_config *config, int n,
                                        int *positions, struct pq_err *err) {
-    int64_t want = (int64_t)n + run->max_tokens;
+    int64_t want = (int64_t)n + run->reply.max_tokens;
     if (run->context > config->max_positions)
         return pq_refuse(err, PQ_ERANGE, "--context %d is more than the model's %d positions",
                          run->context, config->max_positions);
@@ -129,14 +106,14 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
     struct pq_generator g = {0};
     struct pq_generated made;
     struct pq_sampler *sampler = NULL;
-    struct pq_stream stream = {.thinking = run->show_thinking};
+    struct pq_stream stream = {.thinking = run->reply.show_thinking};
     int32_t *ids = NULL;
     int n = 0, positions = 0;
     enum pq_status status = encode_prompt(run, engine, &ids, &n, err);
     if (status == PQ_OK)
         status = choose_positions(run, engine->config, n, &positions, err);
     if (status == PQ_OK)
-        status = pq_open_sampler(&sampler, engine, &run->sampling, err);
+        status = pq_open_sampler(&sampler, engine, &run->reply.sampling, err);
     if (status == PQ_OK)
         status = pq_generator_open(&g, engine, sampler, pool, positions, run->raw, err);
     if (status == PQ_OK) {
@@ -146,7 +123,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
             g.show = pq_stream_show;
             g.user = &stream;
         }
-        status = pq_generate(&g, run->max_tokens, &made, err);
+        status = pq_generate(&g, run->reply.max_tokens, &made, err);
     }
     if (!run->json)
         pq_stream_end(&stream);
@@ -159,7 +136,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
 }
 
 static int main_run(const struct pq_command *command, int argc, char **argv) {
-    struct run run = {.think = -1, .max_tokens = 4096, .sampling = PQ_SAMPLING_DEFAULTS};
+    struct run run = {.reply = PQ_REPLY_DEFAULTS};
     struct pq_err err = {""};
     struct pq_engine engine = {0};
     struct pq_pool *pool = NULL;
@@ -167,7 +144,7 @@ static int main_run(const struct pq_command *command, int argc, char **argv) {
     int n, code;
     if (!pq_options_parse(command, argc, argv, &run, &n, &code))
         return code;
-    if (run.raw && (run.system || run.think >= 0))
+    if (run.raw && (run.reply.system || run.reply.think >= 0))
         return pq_usage_error(command, "--raw has no chat template for --system or --think");
     if (n == 1 && pq_is_checkpoint(argv[0]))
         return pq_usage_error(command, "%s is a checkpoint, and there is no prompt", argv[0]);

@@ -10,7 +10,7 @@
 
 #define PQ_CHUNK 512 /* most tokens of a prompt in one forward call */
 
-/* ---- Sampling options ------------------------------------------------------------------------ */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 struct pq_sampling_options {
     float temperature, top_p, repetition_penalty; /* < 0 = not given */
@@ -59,6 +59,42 @@ struct pq_sampling_options {
         .name = "seed", .kind = PQ_OPTION_U64, .value = "N",                                       \
         .offset = offsetof(type, member.seed), .help = "of the random stream (default: a new one)" \
     }
+
+/* Those of a command that shows replies to somebody. */
+struct pq_reply_options {
+    struct pq_sampling_options sampling;
+    int think; /* enum pq_think; < 0 = the model's default */
+    const char *system;
+    int max_tokens;
+    bool show_thinking;
+};
+
+#define PQ_REPLY_DEFAULTS                                                                          \
+    { .sampling = PQ_SAMPLING_DEFAULTS, .think = -1, .max_tokens = 4096 }
+
+#define PQ_REPLY_OPTIONS(type, member)                                                             \
+    {.name = "think",                                                                              \
+     .kind = PQ_OPTION_CHOICE,                                                                     \
+     .value = "slow|auto|no",                                                                      \
+     .offset = offsetof(type, member.think),                                                       \
+     .help = "how to think (default: slow if the model can, else no)"},                            \
+        {.name = "show-thinking",                                                                  \
+         .kind = PQ_OPTION_FLAG,                                                                   \
+         .offset = offsetof(type, member.show_thinking),                                           \
+         .help = "show the thinking before the answer"},                                           \
+        {.name = "system",                                                                         \
+         .kind = PQ_OPTION_TEXT,                                                                   \
+         .value = "TEXT",                                                                          \
+         .offset = offsetof(type, member.system),                                                  \
+         .help = "the system turn (default: the template's)"},                                     \
+        {.name = "max-tokens",                                                                     \
+         .kind = PQ_OPTION_INT,                                                                    \
+         .value = "N",                                                                             \
+         .offset = offsetof(type, member.max_tokens),                                              \
+         .min = 1,                                                                                 \
+         .max = 1 << 30,                                                                           \
+         .help = "longest reply, thinking included (default 4096)"},                               \
+        PQ_SAMPLING_OPTIONS(type, member.sampling)
 
 /* What was given, over what generation_config.json says: its do_sample false means greedy, unless
  * a temperature is given.  The seed is as given. */
