@@ -39,7 +39,7 @@ def accuracy_rows(folder):
 def speed_rows(bench):
     yield ["precision", "weights", "prefill 512", "decode", "of read speed"]
     for model in bench["models"]:
-        speed = {s["work"]: s for s in model["speeds"]}
+        speed = {s["work"]: s for s in model["speeds"] if s["batch"] == 1}
         decode = speed["decode"]
         yield [model["scheme"], f"{model['weight_bytes'] / 1e6:.1f} MB", f"{speed['prefill']['tok_s']:.0f} tok/s",
                f"{decode['tok_s']:.0f} tok/s", f"{100 * decode['gbs_share']:.0f} %"]
