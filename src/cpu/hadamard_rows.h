@@ -28,28 +28,63 @@ INLINE VECTOR PASTE_REAL(within)(VECTOR v) {
            v * (VECTOR){1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1};
 }
 
-/* Sylvester's matrix of order width, on every `width` of x [n], scaled: two butterflies a pass. */
-static void PASTE_REAL(butterflies)(REAL *x, int n, int width, REAL scale) {
-    for (int i = 0; i < n; i += LANES)
-        PASTE_REAL(put)(x + i, PASTE_REAL(within)(PASTE_REAL(get)(x + i) * scale));
-    int step = LANES;
-    for (; step * 4 <= width; step *= 4)
-        for (int i = 0; i < n; i += 4 * step)
-            for (REAL *p = x + i; p < x + i + step; p += LANES) {
-                VECTOR a = PASTE_REAL(get)(p), b = PASTE_REAL(get)(p + step);
-                VECTOR c = PASTE_REAL(get)(p + 2 * step), d = PASTE_REAL(get)(p + 3 * step);
-                PASTE_REAL(put)(p, (a + b) + (c + d));
-                PASTE_REAL(put)(p + step, (a - b) + (c - d));
-                PASTE_REAL(put)(p + 2 * step, (a + b) - (c + d));
-                PASTE_REAL(put)(p + 3 * step, (a - b) - (c - d));
-            }
-    if (step < width)
-        for (int i = 0; i < n; i += 2 * step)
-            for (REAL *p = x + i; p < x + i + step; p += LANES) {
-                VECTOR a = PASTE_REAL(get)(p), b = PASTE_REAL(get)(p + step);
-                PASTE_REAL(put)(p, a + b);
-                PASTE_REAL(put)(p + step, a - b);
-            }
+/* Butterflies of 2, 4 and 8 vectors. */
+INLINE void PASTE_REAL(two)(VECTOR *a, VECTOR *b) {
+    VECTOR difference = *a - *b;
+    *a += *b;
+    *b = difference;
+}
+
+INLINE void PASTE_REAL(four)(VECTOR *v) {
+    PASTE_REAL(two)(v, v + 1);
+    PASTE_REAL(two)(v + 2, v + 3);
+    PASTE_REAL(two)(v, v + 2);
+    PASTE_REAL(two)(v + 1, v + 3);
+}
+
+INLINE void PASTE_REAL(eight)(VECTOR *v) {
+    PASTE_REAL(four)(v);
+    PASTE_REAL(four)(v + 4);
+    for (int i = 0; i < 4; i++)
+        PASTE_REAL(two)(v + i, v + i + 4);
+}
+
+/* Butterflies of `points` vectors that are `step` numbers apart, all over x [n]. */
+INLINE void PASTE_REAL(pass)(REAL *x, int n, int step, int points) {
+    for (int i = 0; i < n; i += points * step)
+        for (REAL *p = x + i; p < x + i + step; p += LANES) {
+            VECTOR v[8];
+            for (int j = 0; j < points; j++)
+                v[j] = PASTE_REAL(get)(p + j * step);
+            if (points == 8)
+                PASTE_REAL(eight)(v);
+            else if (points == 4)
+                PASTE_REAL(four)(v);
+            else
+                PASTE_REAL(two)(v, v + 1);
+            for (int j = 0; j < points; j++)
+                PASTE_REAL(put)(p + j * step, v[j]);
+        }
+}
+
+/* y = x [n] times Sylvester's matrix of order width, on every `width` of them, scaled. */
+static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, REAL scale) {
+    int step = width < 4 * LANES ? LANES : 4 * LANES;
+    for (int i = 0; i < n; i += step) {
+        VECTOR v[4];
+        for (int j = 0; j < step / LANES; j++)
+            v[j] = PASTE_REAL(within)(PASTE_REAL(get)(x + i + j * LANES) * scale);
+        if (step > LANES)
+            PASTE_REAL(four)(v);
+        for (int j = 0; j < step / LANES; j++)
+            PASTE_REAL(put)(y + i + j * LANES, v[j]);
+    }
+    for (; step * 8 <= width; step *= 8)
+        PASTE_REAL(pass)(y, n, step, 8);
+    if (step * 4 <= width)
+        PASTE_REAL(pass)(y, n, step, 4);
+    else if (step < width)
+        PASTE_REAL(pass)(y, n, step, 2);
 }
 
 /* All signed sums of four vectors, `stride` numbers apart. */
@@ -78,15 +113,15 @@ static void PASTE_REAL(mix)(REAL *x, int order, size_t stride, const uint8_t *si
     }
 }
 
-static void HADAMARD(REAL *x, const struct pq_hadamard *h, bool transposed) {
+static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool transposed) {
     size_t stride = (size_t)h->width, n = (size_t)h->n;
-    PASTE_REAL(butterflies)(x, h->n, h->width, (REAL)(1 / sqrt((double)h->n)));
+    PASTE_REAL(butterflies)(y, x, h->n, h->width, (REAL)(1 / sqrt((double)h->n)));
     for (int b = h->bases - 1; b >= 0; b--) {
         const uint8_t *signs = transposed ? h->signs_t[b] : h->signs[b];
         size_t block = stride * (size_t)h->base[b];
         for (size_t first = 0; first < n; first += block)
             for (size_t i = 0; i < stride; i += LANES)
-                PASTE_REAL(mix)(x + first + i, h->base[b], stride, signs);
+                PASTE_REAL(mix)(y + first + i, h->base[b], stride, signs);
         stride = block;
     }
 }

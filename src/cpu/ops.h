@@ -78,9 +78,9 @@ struct pq_elementwise {
     /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
      * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */
     void (*rope)(float *x, const float *cos, const float *sin, int half);
-    /* x [h->n] times H, or times its transpose: orthonormal, in place. */
-    void (*hadamard)(float *x, const struct pq_hadamard *h, bool transposed);
-    void (*hadamard64)(double *x, const struct pq_hadamard *h, bool transposed);
+    /* y = x [h->n] times H, or times its transpose: orthonormal.  y may be x. */
+    void (*hadamard)(float *y, const float *x, const struct pq_hadamard *h, bool transposed);
+    void (*hadamard64)(double *y, const double *x, const struct pq_hadamard *h, bool transposed);
     /* The end of an integer tile: acc, y [rows][..], rows of y ldy apart, columns c < n <= PQ_NR
      *   y[r][c] = (float)acc[r][c] * (xscale[r] * wscale[c]) + bias[c]
      * added to y where `add`.  acc, wscale and bias have PQ_NR columns. */

@@ -101,7 +101,7 @@ static void turn(const struct pq_attention *a, float *y, const float *x, const f
         memcpy(y, x, (size_t)d * sizeof *x);
     a->ops->e->rope(y, cos, cos + d / 2, d / 2);
     if (a->kv->hadamard.n)
-        a->ops->e->hadamard(y, &a->kv->hadamard, false);
+        a->ops->e->hadamard(y, y, &a->kv->hadamard, false);
 }
 
 /* ---- Append ---------------------------------------------------------------------------------- */

@@ -32,7 +32,7 @@ static double noise(const float *x, const float *y, size_t n) {
 
 void pq_basis_undo(const struct pq_basis *basis, float *y, int m) {
     for (int r = 0; r < m && basis->h.n; r++, y += basis->width) {
-        basis->e->hadamard(y, &basis->h, true);
+        basis->e->hadamard(y, y, &basis->h, true);
         for (int i = 0; i < basis->width; i++)
             y[i] *= basis->signs[i];
     }

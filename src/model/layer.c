@@ -61,8 +61,7 @@ struct making {
 static void make_norm(const struct pq_pass *p, const struct input *input, const float *x,
                       float *row) {
     if (input->rotation) {
-        memcpy(row, x, (size_t)input->width * sizeof *row);
-        p->e->hadamard(row, input->rotation, true);
+        p->e->hadamard(row, x, input->rotation, true);
         x = row;
     }
     p->e->rmsnorm(row, x, input->gamma, input->width, p->model->config.norm_eps);
@@ -75,20 +74,22 @@ static void make_rows(const struct making *making, int r, int n, unsigned char *
     size_t width = (size_t)input->width;
     float *own = (float *)scratch, *temp = own + PQ_SET_ROWS * width;
     const float *x = input->gamma ? own : input->rows + (size_t)r * width;
-    if (!input->gamma && input->rotation)
-        x = memcpy(own, x, (size_t)n * width * sizeof *own);
     for (int i = 0; i < n; i++) {
-        float *row = own + (size_t)i * width;
+        float *to = own + (size_t)i * width;
+        const float *row = x + (size_t)i * width;
         if (input->gamma) {
             size_t from = (size_t)(input->pick ? input->pick[r + i] : r + i);
-            make_norm(p, input, p->s->x + from * width, row);
+            make_norm(p, input, p->s->x + from * width, to);
         }
-        if (input->rotation)
-            p->e->hadamard(row, input->rotation, false);
+        if (input->rotation) {
+            p->e->hadamard(to, row, input->rotation, false);
+            row = to;
+        }
         if (p->observer)
-            p->observer->row(p->observer->user, input->which, r + i, x + (size_t)i * width,
-                             input->width);
+            p->observer->row(p->observer->user, input->which, r + i, row, input->width);
     }
+    if (input->rotation)
+        x = own;
     if (making->want_integers)
         pq_rows_set(&making->forms.integers, p->e, r, n, x, input->width, temp);
     if (making->want_fp)

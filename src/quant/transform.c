@@ -161,7 +161,7 @@ static void rotate(const struct pq_transform *t, const struct pq_hadamard *plan,
     for (int i = 0; with_signs && i < n; i++)
         x[i] *= t->signs[i];
     for (int i = 0; i < n; i += plan->n)
-        t->e->hadamard64(x + i, plan, false);
+        t->e->hadamard64(x + i, x + i, plan, false);
 }
 
 /* What becomes of row `row` before rows mix. */

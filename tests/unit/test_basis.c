@@ -34,7 +34,7 @@ static void make(int width, bool rotated, float noise) {
         for (int r = 0; r < M; r++) {
             for (int i = 0; i < width; i++)
                 y[r * width + i] *= signs[i];
-            pq_ops_get(PQ_ISA_C)->e->hadamard(y + r * width, &h, false);
+            pq_ops_get(PQ_ISA_C)->e->hadamard(y + r * width, y + r * width, &h, false);
         }
     }
     pq_hadamard_close(&h);

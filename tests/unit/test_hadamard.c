@@ -67,8 +67,8 @@ static void order(const struct pq_elementwise *e, const struct pq_hadamard *h) {
         x[i] = f[i] = (float)noise(i);
         before += x[i] * x[i];
     }
-    e->hadamard64(x, h, false);
-    e->hadamard(f, h, false);
+    e->hadamard64(x, x, h, false);
+    e->hadamard(f, f, h, false);
     for (int j = 0; j < h->n; j++) {
         after += x[j] * x[j];
         error32 = fmax(error32, fabs(x[j] - (double)f[j]));
@@ -80,8 +80,8 @@ static void order(const struct pq_elementwise *e, const struct pq_hadamard *h) {
             sum += pq_hadamard_sign(h, i, j) * (double)(float)noise(i);
         error = fmax(error, fabs(sum / sqrt(h->n) - x[j]));
     }
-    e->hadamard64(x, h, true);
-    e->hadamard(f, h, true);
+    e->hadamard64(x, x, h, true);
+    e->hadamard(f, f, h, true);
     double back = 0, back32 = 0;
     for (int i = 0; i < h->n; i++) {
         back = fmax(back, fabs(x[i] - (double)(float)noise(i)));
@@ -109,8 +109,8 @@ static void test_directions_differ(void) {
     struct pq_hadamard h;
     double x[12 * 16] = {1};
     CHECK_OK(pq_hadamard_open(&h, 12 * 16, &err));
-    e->hadamard64(x, &h, false);
-    e->hadamard64(x, &h, false);
+    e->hadamard64(x, x, &h, false);
+    e->hadamard64(x, x, &h, false);
     CHECK(fabs(x[0] - 1) > 0.1);
     pq_hadamard_close(&h);
 }

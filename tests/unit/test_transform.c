@@ -299,7 +299,7 @@ static void subtract_mean(struct tensors *out, const struct pq_transform *t) {
     float *e = data_of(out, "model.embed_tokens.weight"), row[HIDDEN];
     double ones[HIDDEN];
     memcpy(ones, t->signs, sizeof ones);
-    t->e->hadamard64(ones, &t->stream, false);
+    t->e->hadamard64(ones, ones, &t->stream, false);
     for (size_t r = 0; r < VOCAB; r++) {
         double mean = 0;
         pq_tensor_to_f32(source, r * HIDDEN, HIDDEN, row);
