@@ -58,27 +58,31 @@ INLINE void panel(struct online *o, void *row, int i, const float *s, const floa
     put(row, i, p, q, o->narrow);
 }
 
+static float greatest(const float *s, size_t stride, int valid) {
+    int panels = valid / PQ_NR, left = valid % PQ_NR;
+    f32x16 most = splat(-INFINITY), most2 = most;
+    for (int p = 0; p < panels; p++, s += stride) {
+        most = max16(load(s), most);
+        most2 = max16(load(s + LANES), most2);
+    }
+    if (left) {
+        float last[PQ_NR];
+        cut_short(last, s, left, -INFINITY);
+        most = max16(load(last), most);
+        most2 = max16(load(last + LANES), most2);
+    }
+    return max_lanes(max16(most, most2));
+}
+
 INLINE float softmax(void *row, const float *s, size_t stride, const float *weights, int n,
-                     int valid, float scale, float *max, float *sum, bool narrow) {
+                     int valid, float scale, float most, float *max, float *sum, bool narrow) {
     size_t size = narrow ? sizeof(uint16_t) : sizeof(float);
     if (valid <= 0) {
         memset(row, 0, (size_t)n * size);
         return 1.0f;
     }
     int panels = valid / PQ_NR, left = valid % PQ_NR;
-    f32x16 most = splat(-INFINITY), most2 = most;
-    float last[PQ_NR];
-    const float *from = s;
-    for (int p = 0; p < panels; p++, from += stride) {
-        most = max16(load(from), most);
-        most2 = max16(load(from + LANES), most2);
-    }
-    if (left) {
-        cut_short(last, from, left, -INFINITY);
-        most = max16(load(last), most);
-        most2 = max16(load(last + LANES), most2);
-    }
-    float top = max_lanes(max16(most, most2)) * scale, alpha = 1.0f;
+    float top = most * scale, alpha = 1.0f;
     struct online o = {.sum = load(sum), .scale = scale, .max = *max, .narrow = narrow};
     if (top > *max) {
         float lanes[LANES];
@@ -91,7 +95,8 @@ INLINE float softmax(void *row, const float *s, size_t stride, const float *weig
     for (; i < panels * PQ_NR; i += PQ_NR, s += stride)
         panel(&o, row, i, s, weights ? weights + i : NULL);
     if (left) {
-        float last_weights[PQ_NR];
+        float last[PQ_NR], last_weights[PQ_NR];
+        cut_short(last, s, left, -INFINITY);
         if (weights)
             cut_short(last_weights, weights + i, left, 0);
         panel(&o, row, i, last, weights ? last_weights : NULL);
@@ -103,13 +108,13 @@ INLINE float softmax(void *row, const float *s, size_t stride, const float *weig
 }
 
 static float softmax_f32(void *row, const float *s, size_t stride, const float *weights, int n,
-                         int valid, float scale, float *max, float *sum) {
-    return softmax(row, s, stride, weights, n, valid, scale, max, sum, false);
+                         int valid, float scale, float most, float *max, float *sum) {
+    return softmax(row, s, stride, weights, n, valid, scale, most, max, sum, false);
 }
 
 static float softmax_bf16(void *row, const float *s, size_t stride, const float *weights, int n,
-                          int valid, float scale, float *max, float *sum) {
-    return softmax(row, s, stride, weights, n, valid, scale, max, sum, true);
+                          int valid, float scale, float most, float *max, float *sum) {
+    return softmax(row, s, stride, weights, n, valid, scale, most, max, sum, true);
 }
 
 /* Rows are taken 16 at a time, those that are not there as zeros; four rounds of interleaving
@@ -183,6 +188,7 @@ static void merge(float *acc, const float *a, const float *more, const float *b,
 }
 
 const struct pq_attend PQ_PASTE(pq_attend, PQ_ISA_SUFFIX) = {
+    .greatest = greatest,
     .softmax_bf16 = softmax_bf16,
     .softmax_f32 = softmax_f32,
     .interleave = interleave,

@@ -119,17 +119,19 @@ struct pq_rounding {
 /* What attention does between its products (attend.c), equal bit for bit on every ISA, too.
  *   sums  acc [panels][rows][PQ_NR], tiles of sums one after the other */
 struct pq_attend {
+    /* The greatest of a row's first `valid` scores, s [..][PQ_NR], `stride` apart; -inf of none.
+     * Apart from the rest, so that all rows of a tile are under way at once. */
+    float (*greatest)(const float *s, size_t stride, int valid);
     /* One row of the online softmax (Milakov & Gimelshein, arXiv:1805.02867 algorithm 3) over n
-     * more scores, n a multiple of PQ_NR, of which the first `valid` count; s [n / PQ_NR][PQ_NR],
-     * `stride` apart:
-     *   p[i] = 2^(scale * s[i] - max'), 0 from valid on;  max' = max(max, scale * max_i s[i])
+     * more scores, n a multiple of PQ_NR, of which the first `valid` count; most is the greatest:
+     *   p[i] = 2^(scale * s[i] - max'), 0 from valid on;  max' = max(max, scale * most)
      *   row[i] = p[i] * weights[i], rounded to BF16 or as it is; weights NULL: 1
      *   sum[i % 16] = sum[i % 16] * alpha + p[i]
      * returns alpha = 2^(max - max').  A p below 2^-126 is 0. */
     float (*softmax_bf16)(void *row, const float *s, size_t stride, const float *weights, int n,
-                          int valid, float scale, float *max, float *sum);
+                          int valid, float scale, float most, float *max, float *sum);
     float (*softmax_f32)(void *row, const float *s, size_t stride, const float *weights, int n,
-                         int valid, float scale, float *max, float *sum);
+                         int valid, float scale, float most, float *max, float *sum);
     /* The tile of rows [rows] of n units, `stride` units apart: tile[i][r] = units[r][i].  What
      * follows the tile, up to 16 units, may be overwritten. */
     void (*interleave)(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n);

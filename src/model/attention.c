@@ -229,14 +229,19 @@ static void weigh(const struct pq_attention *a, const struct work *w, const stru
     int d = a->kv->head_dim, n = pq_round_up(positions, PQ_NR), units = n / pq_unit_values(a->fp);
     struct sums s = sums_at(sums, t->rows, d);
     const float *weights = a->kv->kind == PQ_KIND_I8 ? block->value_scales : NULL;
-    float alpha[PQ_MR], scale = 1.44269504f / sqrtf((float)d); /* log2(e): powers of 2 */
+    float alpha[PQ_MR], most[PQ_MR], scale = 1.44269504f / sqrtf((float)d); /* log2(e) */
+    int valid[PQ_MR];
+    size_t stride = (size_t)(t->rows * PQ_NR);
     bool risen = false;
     for (int r = 0; r < t->rows; r++) {
         int seen = seen_by(a, t, r) - first;
+        valid[r] = seen < 0 ? 0 : seen < positions ? seen : positions;
+        most[r] = attend->greatest(t->scores + r * PQ_NR, stride, valid[r]);
+    }
+    for (int r = 0; r < t->rows; r++) {
         alpha[r] = (a->fp == PQ_KIND_BF16 ? attend->softmax_bf16 : attend->softmax_f32)(
-            (uint32_t *)w->rows + (size_t)r * (size_t)units, t->scores + r * PQ_NR,
-            (size_t)(t->rows * PQ_NR), weights, n, seen < positions ? seen : positions, scale,
-            &s.max[r], s.lanes + 16 * r);
+            (uint32_t *)w->rows + (size_t)r * (size_t)units, t->scores + r * PQ_NR, stride, weights,
+            n, valid[r], scale, most[r], &s.max[r], s.lanes + 16 * r);
         risen |= alpha[r] != 1.0f;
     }
     attend->interleave(t->p, w->rows, (size_t)units, t->rows, units);

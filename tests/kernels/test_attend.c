@@ -47,10 +47,13 @@ static void run_softmax(const struct pq_attend *a, const struct row *row, bool n
     memset(o, 0xaa, sizeof *o);
     o->max = -INFINITY;
     memset(o->sum, 0, sizeof o->sum);
-    for (int b = 0; b < BLOCKS; b++)
+    for (int b = 0; b < BLOCKS; b++) {
+        int valid = b == BLOCKS - 1 ? row->valid : N;
+        float most = a->greatest(row->s[b], STRIDE, valid);
         o->alpha[b] = (narrow ? a->softmax_bf16 : a->softmax_f32)(
-            o->p[b], row->s[b], STRIDE, weighted ? row->weights[b] : NULL, N,
-            b == BLOCKS - 1 ? row->valid : N, 0.3f, &o->max, o->sum);
+            o->p[b], row->s[b], STRIDE, weighted ? row->weights[b] : NULL, N, valid, 0.3f, most,
+            &o->max, o->sum);
+    }
 }
 
 static double score_of(const struct row *row, int i) {
