@@ -31,7 +31,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "FILE",
      FIELD(bench),
-     .help = "what panq bench --json printed, for latency and memory"},
+     .help = "what panq bench --json printed, for speed and memory"},
 };
 
 static int write_page(const char *path, const struct pq_results *results) {
