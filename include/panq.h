@@ -443,6 +443,7 @@ enum {
     PQ_STEP_GPTQ = 4,      /* rounding with feedback of the error */
     PQ_STEP_REFINE = 8,    /* coordinate descent and new scales after it */
     PQ_STEP_EQUALIZE = 16, /* scales between v and o, up and down, before rotations */
+    PQ_STEP_GPTAQ = 32,    /* making up for what inputs have lost; needs GPTQ */
 };
 
 /* What calibration has seen and what came of it, over the layers that this run has rounded. */

@@ -64,7 +64,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "STEP,...",
      FIELD(without),
-     .help = "leave out steps: rotate, online, gptq, refine, equalize"},
+     .help = "leave out steps: rotate, online, gptq, gptaq, refine, equalize"},
     {.name = "seed",
      .kind = PQ_OPTION_U64,
      .value = "N",
@@ -154,15 +154,16 @@ static char *next_word(char **list) {
 }
 
 static enum pq_status parse_steps(char *list, unsigned *steps, struct pq_err *err) {
-    static const char *const names[] = {"rotate", "online", "gptq", "refine", "equalize"};
+    static const char *const names[] = {"rotate", "online", "gptq", "refine", "equalize", "gptaq"};
+    const unsigned n = sizeof names / sizeof *names;
     for (char *word; (word = next_word(&list));) {
         unsigned i = 0;
-        while (i < 5 && strcmp(names[i], word) != 0)
+        while (i < n && strcmp(names[i], word) != 0)
             i++;
-        if (i == 5)
-            return pq_refuse(err, PQ_EINVAL,
-                             "--without takes rotate, online, gptq, refine and equalize, not '%s'",
-                             word);
+        if (i == n)
+            return pq_refuse(
+                err, PQ_EINVAL,
+                "--without takes rotate, online, gptq, gptaq, refine and equalize, not '%s'", word);
         *steps |= 1u << i;
     }
     return PQ_OK;

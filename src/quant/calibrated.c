@@ -16,11 +16,16 @@ enum {
 
 static const float DAMPING = 0.01f; /* Frantar et al., arXiv:2210.17323 section 3.3 */
 
+/* How far weights follow the full-precision model's inputs (target.h): as far as GPTAQ goes.  All
+ * the way fits the calibration's tokens too closely (docs/results.md). */
+static const float ALPHA = 0.25f;
+
 struct pq_calibration {
     const struct pq_transform *source;
     const struct pq_recipe *recipe;
     struct pq_pool *pool;
     struct pq_stream *stream;
+    struct pq_exact exact; /* owned; without a stream where the recipe does not look at it */
     struct pq_moments_mode modes[PQ_TRACE_MODES]; /* [n_modes], ranges of the stream */
     int n_modes;
     bool *skip; /* owned [tokens]: BOS */
@@ -42,6 +47,8 @@ static struct pq_linear_shape shape_of(const struct pq_calibration *c, enum pq_l
 static void forget_layer(struct pq_calibration *c) {
     for (int i = 0; i < PQ_LINEARS; i++)
         pq_linear_release(pq_layer_linear(&c->layer, (enum pq_linear_name)i));
+    for (int i = 0; i < PQ_LINEARS; i++)
+        pq_linear_release(pq_layer_linear(&c->exact.layer, (enum pq_linear_name)i));
 }
 
 /* The layer's norms, and before that its scales where the recipe searches for them: a run that goes
@@ -56,7 +63,24 @@ static enum pq_status begin_layer(struct pq_calibration *c, int layer, struct pq
     forget_layer(c);
     if (c->recipe->smooth)
         PQ_TRY(pq_smoothing_find(&smoothing, layer, err));
+    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->exact.layer, err));
     return pq_source_norms(c->source, layer, c->norms, &c->layer, err);
+}
+
+/* Put c->w, a linear's weights, into the full-precision layer. */
+static enum pq_status install_exact(struct pq_calibration *c, int layer, enum pq_linear_name which,
+                                    struct pq_err *err) {
+    struct pq_linear_shape shape = shape_of(c, which);
+    PQ_TRY(pq_source_bias(c->source, layer, which, c->bias, err));
+    return pq_linear_from_floats(pq_layer_linear(&c->exact.layer, which), c->stream->model.fp, c->w,
+                                 shape.n, shape.k, c->bias, c->pool, err);
+}
+
+/* Take the streams past the linears of an input. */
+static void pass(struct pq_calibration *c, enum pq_input input) {
+    pq_stream_pass(c->stream, input, &c->layer);
+    if (c->exact.stream)
+        pq_stream_pass(c->exact.stream, input, &c->exact.layer);
 }
 
 /* Put a rounded linear into the layer. */
@@ -96,10 +120,14 @@ static enum pq_status round_linear(struct pq_calibration *c, int layer, enum pq_
     enum pq_scheme scheme = pq_recipe_scheme(c->recipe, pq_linear_weight(layer, which).s);
     int group = scheme == PQ_SCHEME_W4A8 ? c->recipe->group : PQ_GROUP_CHANNEL;
     PQ_TRY(pq_source_weights(c->source, layer, which, c->pool, c->w, err));
+    if (c->exact.stream)
+        PQ_TRY(install_exact(c, layer, which, err));
     PQ_TRY(pq_rounded_open(out, scheme, shape.n, shape.k, group, err));
     struct pq_gptq gptq = {.ws = &c->moments.workspace,
                            .h = c->moments.h,
                            .factor = factor,
+                           .cross = c->moments.cross,
+                           .alpha = ALPHA,
                            .k = shape.k,
                            .scheme = scheme,
                            .group = group,
@@ -155,7 +183,7 @@ enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct 
         PQ_TRY(pq_moments_gather(&c->moments, &c->layer, pq_stages[i].input, NULL, err));
         note_masked(c, layer, pq_stages[i].first);
         PQ_TRY(round_stage(c, layer, &pq_stages[i], rounded, progress, err));
-        pq_stream_pass(c->stream, pq_stages[i].input, &c->layer);
+        pass(c, pq_stages[i].input);
     }
     return PQ_OK;
 }
@@ -163,10 +191,16 @@ enum pq_status pq_calibration_round(struct pq_calibration *c, int layer, struct 
 enum pq_status pq_calibration_follow(struct pq_calibration *c, int layer,
                                      const struct pq_rounded *rounded, struct pq_err *err) {
     PQ_TRY(begin_layer(c, layer, err));
-    for (int i = 0; i < PQ_LINEARS; i++)
-        PQ_TRY(install(c, layer, (enum pq_linear_name)i, &rounded[i], err));
+    for (int i = 0; i < PQ_LINEARS; i++) {
+        enum pq_linear_name which = (enum pq_linear_name)i;
+        PQ_TRY(install(c, layer, which, &rounded[i], err));
+        if (c->exact.stream) {
+            PQ_TRY(pq_source_weights(c->source, layer, which, c->pool, c->w, err));
+            PQ_TRY(install_exact(c, layer, which, err));
+        }
+    }
     for (int i = 0; i < PQ_STAGES; i++)
-        pq_stream_pass(c->stream, pq_stages[i].input, &c->layer);
+        pass(c, pq_stages[i].input);
     return PQ_OK;
 }
 
@@ -205,6 +239,8 @@ static enum pq_status open_stream(struct pq_calibration *c, const struct pq_conf
         lengths[i] = sorted[i]->n;
     enum pq_status status =
         pq_stream_open(&c->stream, config, PQ_KIND_BF16, lengths, n, c->pool, err);
+    if (status == PQ_OK && c->recipe->gptaq)
+        status = pq_stream_open(&c->exact.stream, config, PQ_KIND_BF16, lengths, n, c->pool, err);
     free(lengths);
     PQ_TRY(status);
     c->skip = calloc((size_t)c->stream->first[n], sizeof *c->skip);
@@ -218,6 +254,9 @@ static enum pq_status open_stream(struct pq_calibration *c, const struct pq_conf
         PQ_TRY(pq_embed_file(embedding, sorted[i]->ids, sorted[i]->n, config->hidden,
                              c->stream->x + (size_t)at * (size_t)config->hidden, err));
     }
+    if (c->exact.stream)
+        memcpy(c->exact.stream->x, c->stream->x,
+               (size_t)c->stream->first[n] * (size_t)config->hidden * sizeof *c->stream->x);
     return PQ_OK;
 }
 
@@ -229,8 +268,8 @@ static enum pq_status allocate(struct pq_calibration *c, const struct pq_config 
     c->norms = malloc(pq_source_norms_size(config) * sizeof *c->norms);
     if (!c->w || !c->bias || !c->norms)
         return pq_fail(err, PQ_ENOMEM, "out of memory for a layer's weights");
-    return pq_moments_open(&c->moments, c->stream, c->modes, c->n_modes, c->skip, most.k, c->pool,
-                           err);
+    return pq_moments_open(&c->moments, c->stream, c->modes, c->n_modes, c->skip,
+                           c->exact.stream ? &c->exact : NULL, most.k, c->pool, err);
 }
 
 static enum pq_status open(struct pq_calibration *c, const struct pq_config *config,
@@ -272,6 +311,7 @@ void pq_calibration_close(struct pq_calibration *c) {
     forget_layer(c);
     pq_moments_close(&c->moments);
     pq_stream_close(c->stream);
+    pq_stream_close(c->exact.stream);
     free(c->norms);
     free(c->bias);
     free(c->w);

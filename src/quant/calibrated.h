@@ -3,7 +3,10 @@
  * The tokens' residual streams go through the model as it will run: what enters a layer's linears
  * has passed all linears before it in their rounded form, and is itself rounded to 8 bits.  In a
  * layer q, k, v are rounded first, then o, then gate and up, then down, each against the second
- * moments of its inputs (gptq.h). */
+ * moments of its inputs (gptq.h).
+ *
+ * Beside it goes the full-precision model on the same tokens: weights are moved a part of the way
+ * to those that would make up for what inputs have lost already (target.h). */
 #ifndef PQ_QUANT_CALIBRATED_H
 #define PQ_QUANT_CALIBRATED_H
 

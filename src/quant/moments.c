@@ -17,11 +17,13 @@ static size_t own_bytes(int widest) {
 
 enum pq_status pq_moments_open(struct pq_moments *out, struct pq_stream *stream,
                                const struct pq_moments_mode *modes, int n_modes, const bool *skip,
-                               int widest, struct pq_pool *pool, struct pq_err *err) {
+                               const struct pq_exact *exact, int widest, struct pq_pool *pool,
+                               struct pq_err *err) {
     struct pq_moments m = {.stream = stream,
                            .modes = modes,
                            .n_modes = n_modes,
                            .skip = skip,
+                           .exact = exact,
                            .widest = pq_round_up(widest, PQ_BLOCK)};
     size_t k = (size_t)m.widest, batch = (size_t)stream->ctx->options.batch;
     enum pq_status status = pq_workspace_open(&m.workspace, pool, stream->model.ops, m.widest, err);
@@ -30,7 +32,13 @@ enum pq_status pq_moments_open(struct pq_moments *out, struct pq_stream *stream,
     m.rows = malloc(batch * k * sizeof *m.rows);
     m.length = malloc(2 * batch * sizeof *m.length);
     m.own = malloc((size_t)pq_pool_threads(pool) * own_bytes(m.widest));
-    if (status == PQ_OK && (!m.h || !m.mode_h || !m.rows || !m.length || !m.own))
+    if (exact) {
+        m.cross = malloc(k * k * sizeof *m.cross);
+        m.mode_cross = malloc(k * k * sizeof *m.mode_cross);
+        m.difference = malloc(batch * k * sizeof *m.difference);
+    }
+    bool crossed = !exact || (m.cross && m.mode_cross && m.difference);
+    if (status == PQ_OK && (!crossed || !m.h || !m.mode_h || !m.rows || !m.length || !m.own))
         status = pq_fail(err, PQ_ENOMEM, "out of memory for the moments of %d inputs", widest);
     if (status == PQ_OK)
         *out = m;
@@ -43,6 +51,9 @@ void pq_moments_close(struct pq_moments *m) {
     pq_workspace_close(&m->workspace);
     free(m->h);
     free(m->mode_h);
+    free(m->cross);
+    free(m->mode_cross);
+    free(m->difference);
     free(m->rows);
     free(m->length);
     free(m->own);
@@ -70,6 +81,16 @@ static void keep_row(void *user, enum pq_input input, int r, const float *x, int
     (void)input;
     struct batch *b = user;
     memcpy(row_at(b, r - b->first), x, (size_t)width * sizeof *x);
+}
+
+static float *difference_at(const struct batch *b, int r) {
+    return b->m->difference + (size_t)r * (size_t)b->width;
+}
+
+static void keep_exact(void *user, enum pq_input input, int r, const float *x, int width) {
+    (void)input;
+    const struct batch *b = user;
+    memcpy(difference_at(b, r - b->first), x, (size_t)width * sizeof *x);
 }
 
 static void measure_row(void *arg, int r, int thread) {
@@ -121,6 +142,26 @@ static void round_row(void *arg, int r, int thread) {
     memset(padded + width, 0, ((size_t)n - width) * sizeof *x);
     float scale = b->e->quantize(codes, &sum, NULL, padded, n);
     pq_hessian_codes(x, codes, scale, 1, b->width);
+}
+
+/* x~ to x~ - x; what becomes of it does not matter where x is zeros. */
+static void subtract_row(void *arg, int r, int thread) {
+    (void)thread;
+    const struct batch *b = arg;
+    const float *x = row_at(b, r);
+    float *difference = difference_at(b, r);
+    for (int j = 0; j < b->width; j++)
+        difference[j] -= x[j];
+}
+
+/* The cross term of the batch, whose rows are rounded. */
+static void add_cross(struct batch *b, struct pq_range range, const struct pq_layer *layer,
+                      enum pq_input input) {
+    const struct pq_moments *m = b->m;
+    struct pq_observer observer = {keep_exact, b};
+    pq_stream_look(m->exact->stream, range, layer, input, &observer);
+    pq_pool_run(m->workspace.pool, b->rows, subtract_row, b);
+    pq_hessian_add_cross(&m->workspace, m->mode_cross, b->width, m->difference, m->rows, b->rows);
 }
 
 static void keep_sample(const struct batch *b) {
@@ -176,7 +217,11 @@ static enum pq_status gather_mode(struct pq_moments *m, struct pq_range left,
                                   struct pq_err *err) {
     struct pq_stream *stream = m->stream;
     int k = width_of(&stream->model.config, input);
-    memset(m->mode_h, 0, (size_t)k * (size_t)k * sizeof *m->mode_h);
+    size_t bytes = (size_t)k * (size_t)k * sizeof *m->h;
+    bool crosses = m->exact && !sample;
+    memset(m->mode_h, 0, bytes);
+    if (crosses)
+        memset(m->mode_cross, 0, bytes);
     while (left.n > 0) {
         struct pq_range range = pq_stream_batch(stream, left);
         int first = stream->first[range.first], end = stream->first[range.first + range.n];
@@ -189,6 +234,8 @@ static enum pq_status gather_mode(struct pq_moments *m, struct pq_range left,
         struct pq_observer observer = {keep_row, &b};
         pq_stream_look(stream, range, layer, input, &observer);
         PQ_TRY(add_batch(&b, range, err));
+        if (crosses)
+            add_cross(&b, range, &m->exact->layer, input);
         *all += b.all;
         *masked += b.masked;
         left = (struct pq_range){range.first + range.n, left.n - range.n};
@@ -203,7 +250,10 @@ enum pq_status pq_moments_gather(struct pq_moments *m, const struct pq_layer *la
     int k = width_of(&m->stream->model.config, input);
     double all = 0, masked = 0;
     m->seen = m->massive = 0;
-    memset(m->h, 0, (size_t)k * (size_t)k * sizeof *m->h);
+    size_t bytes = (size_t)k * (size_t)k * sizeof *m->h;
+    memset(m->h, 0, bytes);
+    if (m->exact)
+        memset(m->cross, 0, bytes);
     if (sample) {
         sample->n = 0;
         memset(sample->most, 0, (size_t)k * sizeof *sample->most);
@@ -211,8 +261,10 @@ enum pq_status pq_moments_gather(struct pq_moments *m, const struct pq_layer *la
     for (int i = 0; i < m->n_modes; i++) {
         PQ_TRY(gather_mode(m, m->modes[i].range, layer, input, sample, &all, &masked, err));
         double mean = pq_hessian_mean(m->mode_h, k);
-        if (mean > 0)
-            pq_hessian_blend(&m->workspace, m->h, m->mode_h, (float)(m->modes[i].weight / mean), k);
+        float factor = mean > 0 ? (float)(m->modes[i].weight / mean) : 0;
+        pq_hessian_blend(&m->workspace, m->h, m->mode_h, factor, k);
+        if (m->exact && !sample)
+            pq_hessian_blend(&m->workspace, m->cross, m->mode_cross, factor, k);
     }
     m->masked_share = all > 0 ? masked / all : 0;
     return PQ_OK;

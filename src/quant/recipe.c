@@ -55,6 +55,7 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
         .budget_bits = options->budget_bits,
         .digest = digest_of(options->calibration),
     };
+    recipe.gptaq = recipe.gptq && !(options->without & PQ_STEP_GPTAQ);
     recipe.calibrated = best || smooth || options->budget_bits > 0;
     weigh_modes(&recipe, options->mode_weight);
     return recipe;
@@ -120,7 +121,8 @@ static void show_steps(const struct pq_recipe *recipe, FILE *to) {
     if (t->rotate_stream)
         fprintf(to, " rotate%s seed %" PRIu64, t->rotate_down ? "" : " offline", t->seed);
     fprintf(to, "%s%s", recipe->equalize ? " equalize" : "", recipe->smooth ? " smooth" : "");
-    fprintf(to, "%s%s", recipe->gptq ? " gptq" : "", recipe->refine ? " refine" : "");
+    fprintf(to, "%s%s%s", recipe->gptq ? " gptq" : "", recipe->gptaq ? " gptaq" : "",
+            recipe->refine ? " refine" : "");
     if (!t->rotate_stream && !recipe->smooth && !recipe->gptq && !recipe->refine)
         fputs(" rtn", to);
 }

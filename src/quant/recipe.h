@@ -15,8 +15,8 @@ struct pq_recipe {
     struct pq_transform_options transform;
     bool rotates_head; /* as it runs: a tied head of a rotated stream */
     bool portable;
-    bool equalize, smooth;         /* which scales: the job sets transform.scales */
-    bool calibrated, gptq, refine; /* against second moments; with which steps */
+    bool equalize, smooth;                /* which scales: the job sets transform.scales */
+    bool calibrated, gptq, gptaq, refine; /* against second moments; with which steps */
     float mode_weight[PQ_TRACE_MODES];
     double budget_bits; /* 0: nothing is promoted */
     uint64_t digest;    /* of the traces; 0: none */

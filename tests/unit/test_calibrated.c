@@ -174,11 +174,13 @@ static void test_without(void) {
     double all = divergence(scratch_path("best4"));
     o.without = PQ_STEP_GPTQ | PQ_STEP_REFINE;
     CHECK(divergence_of("without-rounding", &o) > 1.5 * all);
+    o.without = PQ_STEP_GPTAQ;
+    CHECK(divergence_of("without-gptaq", &o) > 1.3 * all);
 }
 
 /* Each one alone changes the file. */
 static void test_steps(void) {
-    for (unsigned step = 0; step < 5; step++) {
+    for (unsigned step = 0; step < 6; step++) {
         struct pq_quantize_options o = tiny_options(PQ_SCHEME_W4A8);
         char name[32];
         o.without = 1u << step;

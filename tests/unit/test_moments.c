@@ -52,7 +52,7 @@ static void test_definition(void) {
     bool skip[TOKENS] = {[0] = true, [7] = true, [20] = true};
     struct pq_observer observer = {keep, NULL};
     struct pq_moments m;
-    CHECK_OK(pq_moments_open(&m, stream, modes, 2, skip, 768, pool, &err));
+    CHECK_OK(pq_moments_open(&m, stream, modes, 2, skip, NULL, 768, pool, &err));
     pq_stream_look(stream, (struct pq_range){0, SEQUENCES}, &model->layers[0], PQ_INPUT_QKV,
                    &observer);
     CHECK_OK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_QKV, NULL, &err));
@@ -79,7 +79,7 @@ static void test_massive(void) {
     const struct pq_moments_mode all = {{0, SEQUENCES}, 1};
     static const bool skip[TOKENS];
     struct pq_moments m;
-    CHECK_OK(pq_moments_open(&m, stream, &all, 1, skip, 768, pool, &err));
+    CHECK_OK(pq_moments_open(&m, stream, &all, 1, skip, NULL, 768, pool, &err));
     float *attention = stream->attention + 40 * 256;
     for (int i = 0; i < TOKENS * 256; i++)
         stream->attention[i] = (float)(i % 13 - 6);
@@ -96,6 +96,47 @@ static void test_massive(void) {
     pq_moments_close(&m);
 }
 
+/* x as the engine rounds it. */
+static double rounded(const float *x, int j) {
+    float absmax = 0;
+    for (int k = 0; k < 256; k++)
+        absmax = fmaxf(absmax, fabsf(x[k]));
+    return rint((double)x[j] * 127 / absmax) * absmax / 127;
+}
+
+/* C = sum of (x~ - x) x^T over rows that count, x~ the other stream's; a sample has none. */
+static void test_cross(void) {
+    const struct pq_moments_mode all = {{0, SEQUENCES}, 1};
+    const bool skip[TOKENS] = {[3] = true};
+    struct pq_exact exact = {0};
+    struct pq_moments m;
+    double trace = 0;
+    CHECK_OK(
+        pq_stream_open(&exact.stream, &model->config, model->fp, lengths, SEQUENCES, pool, &err));
+    CHECK_OK(pq_moments_open(&m, stream, &all, 1, skip, &exact, 768, pool, &err));
+    for (int i = 0; i < TOKENS * 256; i++) {
+        stream->attention[i] = (float)(i % 13 - 6);
+        exact.stream->attention[i] = stream->attention[i] + (float)(i % 7 - 3);
+    }
+    CHECK_OK(pq_moments_gather(&m, &model->layers[0], PQ_INPUT_O, NULL, &err));
+    for (int t = 0; t < TOKENS; t++)
+        for (int k = 0; k < 256 && !skip[t]; k++)
+            trace += pow(rounded(stream->attention + t * 256, k), 2);
+    for (int i = 0; i < 256; i += 5)
+        for (int j = 0; j < 256; j += 3) {
+            double want = 0, got = m.cross[i * 256 + j];
+            for (int t = 0; t < TOKENS; t++) {
+                const float *x = stream->attention + t * 256,
+                            *y = exact.stream->attention + t * 256;
+                want += skip[t] ? 0 : (y[i] - rounded(x, i)) * rounded(x, j) / (trace / 256);
+            }
+            if (!(fabs(want - got) < 1e-3))
+                FAIL("C[%d][%d] is %g, not %g", i, j, got, want);
+        }
+    pq_moments_close(&m);
+    pq_stream_close(exact.stream);
+}
+
 int main(void) {
     struct pq_model_options o = {.precision = PQ_PRECISION_NATIVE, .isa = PQ_ISA_COUNT - 1};
     if (pq_pool_open(&pool, 2, &err) != PQ_OK ||
@@ -110,6 +151,7 @@ int main(void) {
         pq_model_embed(model, 40 + t * 19 % 900, stream->x + t * 256);
     RUN(test_definition);
     RUN(test_massive);
+    RUN(test_cross);
     pq_stream_close(stream);
     pq_model_close(model);
     pq_checkpoint_close(ckpt);

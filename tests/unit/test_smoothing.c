@@ -37,7 +37,7 @@ static enum pq_status find(struct pq_pool *with) {
         .scheme = PQ_SCHEME_W8A8, .recipe = PQ_RECIPE_SMOOTH, .group = PQ_GROUP_CHANNEL};
     struct pq_recipe recipe = pq_recipe_make(&options, pq_checkpoint_config(ckpt));
     struct pq_moments moments;
-    PQ_TRY(pq_moments_open(&moments, stream, modes, 2, skip, 768, with, &err));
+    PQ_TRY(pq_moments_open(&moments, stream, modes, 2, skip, NULL, 768, with, &err));
     struct pq_smoothing smoothing = {&source, &recipe, &moments, w, bias, norms};
     enum pq_status status = pq_smoothing_find(&smoothing, LAYER, &err);
     pq_moments_close(&moments);
