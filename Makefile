@@ -79,7 +79,7 @@ FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
         cpu-tests check-arm check-deps check-symbols check-spills check-format format \
-        fuzz-smoke fuzz bench-1b check-7b check-tasks check-report real compile-commands
+        fuzz-smoke fuzz bench-1b check-7b ablation check-tasks check-report real compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
@@ -175,6 +175,11 @@ bench-1b: all
 check-7b: all
 	tools/check_7b.sh $(BUILD) $(SYNTH)
 
+# What each step of quantization is worth on pangu-mini; LIMIT tasks are solved.
+LIMIT ?= 164
+ablation: all
+	tools/ablation.sh $(BUILD) $(LIMIT)
+
 # Solutions of task files pass, mutants of them fail: TASKS="HumanEval.jsonl.gz mbpp.jsonl".
 TASKS ?= models/pangu-mini/mini-eval.jsonl models/pangu-mini/mini-long.jsonl
 check-tasks: programs
@@ -217,6 +222,7 @@ help:
 	@echo 'check-arm: the AArch64 kernels, cross-built, on processors emulated by qemu-user'
 	@echo 'fuzz-smoke, fuzz: mutated files by seed; libFuzzer for FUZZ_SECONDS each'
 	@echo 'bench-1b, check-7b: speed at the 1B shape; memory while quantizing 7B (long)'
+	@echo 'ablation: what each step of quantization is worth on pangu-mini (minutes)'
 	@echo 'check-tasks, check-report: TASKS through the sandbox; the report in a browser (downloads)'
 	@echo 'real: real weights (MODELS=...) against other implementations (long, downloads)'
 	@echo 'format, compile-commands, clean'
