@@ -12,13 +12,11 @@
 
 enum { ROWS = 4 }; /* 4 sums of a block, 4 of all, two parts of a code */
 
-/* code * mult + 128 for the 32 bytes of 8 outputs: products in 16-bit halves of each pair. */
-INLINE __m256i scaled(__m256i code, __m256i mult16) {
-    const __m256i even = _mm256_set1_epi16(255);
-    __m256i offset = _mm256_sub_epi16(_mm256_set1_epi16(128), _mm256_slli_epi16(mult16, 3));
-    __m256i e = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_and_si256(code, even), mult16), offset);
-    __m256i o = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_srli_epi16(code, 8), mult16), offset);
-    return _mm256_or_si256(_mm256_and_si256(e, even), _mm256_slli_epi16(o, 8));
+/* code * mult + 128 for the 32 bytes of 8 outputs, of codes + 8: a byte's product stays below 256,
+ * so that one multiplication of 16 bits does both of its bytes; offset is 128 - 8 * mult in every
+ * byte. */
+INLINE __m256i scaled(__m256i code, __m256i mult16, __m256i offset) {
+    return _mm256_add_epi8(_mm256_mullo_epi16(code, mult16), offset);
 }
 
 /* The multipliers of 8 outputs, in both halves of their 32-bit lanes. */
@@ -34,6 +32,8 @@ void pq_unpack_i4_avx2(uint8_t *out, const struct pq_panel4 *w, int blocks) {
     for (int b = 0; b < blocks; b++)
         for (int c = 0; c < PQ_NR; c += 8) {
             __m256i m = multipliers(w->mults + (size_t)(b >> w->shift) * 16, c);
+            __m256i eights = _mm256_slli_epi16(_mm256_or_si256(m, _mm256_slli_epi16(m, 8)), 3);
+            __m256i offset = _mm256_sub_epi8(_mm256_set1_epi8(-128), eights);
             for (int i = 0; i < PQ_BLOCK / 8; i++) {
                 size_t unit = (size_t)b * (PQ_BLOCK / 8) + (size_t)i;
                 const uint8_t *from = w->codes + unit * PQ_NR * 4 + 4 * c;
@@ -41,8 +41,8 @@ void pq_unpack_i4_avx2(uint8_t *out, const struct pq_panel4 *w, int blocks) {
                 __m256i code = _mm256_loadu_si256((const __m256i *)from);
                 __m256i l = _mm256_and_si256(code, low);
                 __m256i h = _mm256_and_si256(_mm256_srli_epi16(code, 4), low);
-                _mm256_storeu_si256((__m256i *)to, scaled(l, m));
-                _mm256_storeu_si256((__m256i *)(to + PQ_NR * 4), scaled(h, m));
+                _mm256_storeu_si256((__m256i *)to, scaled(l, m, offset));
+                _mm256_storeu_si256((__m256i *)(to + PQ_NR * 4), scaled(h, m, offset));
             }
         }
 }

@@ -70,12 +70,10 @@ void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t 
 }
 
 /* code * mult + 128 for the 64 bytes of 16 outputs, of codes + 8: a byte's product stays below 256,
- * so that the odd bytes are multiplied where they stand; offset is 128 - 8 * mult in every byte. */
+ * so that one multiplication of 16 bits does both of its bytes; offset is 128 - 8 * mult in every
+ * byte. */
 INLINE __m512i scaled(__m512i code, __m512i mult16, __m512i offset) {
-    const __m512i even = _mm512_set1_epi16(255);
-    __m512i e = _mm512_mullo_epi16(_mm512_and_si512(code, even), mult16);
-    __m512i o = _mm512_mullo_epi16(_mm512_andnot_si512(even, code), mult16);
-    return _mm512_add_epi8(_mm512_or_si512(e, o), offset);
+    return _mm512_add_epi8(_mm512_mullo_epi16(code, mult16), offset);
 }
 
 void pq_unpack_i4_avx512vnni(uint8_t *out, const struct pq_panel4 *w, int blocks) {
