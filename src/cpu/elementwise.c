@@ -276,7 +276,7 @@ INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int 
 }
 
 void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,
-                                          int units, const void *ahead) {
+                                          int units, struct pq_ahead ahead) {
     (void)ahead;
     int r = 0;
     for (; r + F32_ROWS <= rows; r += F32_ROWS)

@@ -73,9 +73,18 @@ void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *
     }
 }
 
-/* The height of the tile that begins at row `first`. */
-static int tile_rows(int m, int first) {
-    return m - first < PQ_MR ? m - first : PQ_MR;
+static int tiles_of(int m) {
+    return (m + PQ_MR - 1) / PQ_MR;
+}
+
+/* The row that tile t of m rows begins at. */
+static int first_row(int m, int t) {
+    return (int)((int64_t)m * t / tiles_of(m));
+}
+
+/* The tile that row r belongs to. */
+static int tile_of(int m, int r) {
+    return (int)((((int64_t)r + 1) * tiles_of(m) - 1) / m);
 }
 
 size_t pq_rows_scratch(int k) {
@@ -93,10 +102,21 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
     rows->start[r] = -128 * sum;
 }
 
+/* from [n][units], of rows r .. r + n - 1, to their places in tiles. */
+static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, uint32_t *tiles,
+                       int r, int n, const uint32_t *from, int units) {
+    for (int end = r + n, here; r < end; r += here, from += here * units) {
+        int t = tile_of(rows->m, r), first = first_row(rows->m, t),
+            next = first_row(rows->m, t + 1);
+        here = (next < end ? next : end) - r;
+        e->interleave(tiles + (size_t)first * (size_t)units + r - first, next - first, from, here,
+                      units);
+    }
+}
+
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
                  const float *x, int k, void *temp) {
     int padded = pq_round_up(k, PQ_BLOCK), blocks = padded / PQ_BLOCK, units = rows->units;
-    int first = r / PQ_MR * PQ_MR, height = tile_rows(rows->m, first);
     float *longer = temp; /* a row with zeros behind it, which meet whatever weights are there */
     uint32_t *narrow = (uint32_t *)(longer + padded);
     int32_t *sums = (int32_t *)(narrow + PQ_SET_ROWS * padded);
@@ -115,12 +135,9 @@ void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int
         else
             memcpy(to, row, (size_t)padded * sizeof *row);
     }
-    size_t at = (size_t)(r - first);
-    e->interleave((uint32_t *)rows->x + (size_t)first * (size_t)units + at, height, narrow, n,
-                  units);
+    place_rows(rows, e, (uint32_t *)rows->x, r, n, narrow, units);
     if (rows->sums)
-        e->interleave((uint32_t *)rows->sums + (size_t)first * (size_t)blocks + at, height,
-                      (uint32_t *)sums, n, blocks);
+        place_rows(rows, e, (uint32_t *)rows->sums, r, n, (uint32_t *)sums, blocks);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */
@@ -172,14 +189,15 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
     return p;
 }
 
-/* What the tile that begins at row `first` fetches for the first tile of the next panel: the last
- * two of a panel's tiles one half each.  Four-bit panels are one half long. */
-static const void *ahead_of(const struct section *s, const struct panel *p, int first) {
-    int left = (s->m - 1 - first) / PQ_MR, halves = p->w->kind == PQ_KIND_I4 ? 1 : 2;
-    const unsigned char *here = p->w->panel + (size_t)p->index * p->w->panel_bytes;
-    if (left >= halves || s->m <= PQ_MR || p->index + 1 == pq_linear_panels(p->w))
-        return here;
-    return here + p->w->panel_bytes + (size_t)(halves - 1 - left) * (size_t)p->w->units * PQ_AHEAD;
+/* What a tile fetches of the next panel: as great a part as it has of the rows, so that memory
+ * works all the time. */
+static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int first,
+                                int height) {
+    size_t bytes = p->w->panel_bytes, m = (size_t)s->m;
+    if (p->index + 1 == pq_linear_panels(p->w))
+        return (struct pq_ahead){p->w->panel, 0};
+    const unsigned char *next = p->w->panel + (size_t)(p->index + 1) * bytes;
+    return (struct pq_ahead){next + bytes * (size_t)first / m, bytes * (size_t)height / m};
 }
 
 /* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
@@ -191,38 +209,37 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
 }
 
 /* The tile of rows that begins at `first`, times a panel, to the first n columns of y. */
-static void multiply_tile(const struct section *s, const struct panel *p, int first, float *y,
-                          size_t ldy, int n, bool add) {
+static void multiply_tile(const struct section *s, const struct panel *p, int first, int height,
+                          float *y, size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
-    int height = tile_rows(s->m, first), column = p->index * PQ_NR;
+    int column = p->index * PQ_NR;
+    struct pq_ahead ahead = ahead_of(s, p, first, height);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
     const float *bias = p->w->bias + column;
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
         if (p->bytes)
-            s->ops->tile_i8(acc, height, rows->start + first, x, p->bytes, rows->units,
-                            ahead_of(s, p, first));
+            s->ops->tile_i8(acc, height, rows->start + first, x, p->bytes, rows->units, ahead);
         else
             s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, &p->four,
-                            blocks);
+                            blocks, ahead);
         s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->w->scale + column, bias,
                               n, add);
     } else {
         _Alignas(64) float acc[PQ_MR * PQ_NR] = {0};
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
-        tile(acc, height, x, p->bytes, rows->units, ahead_of(s, p, first));
+        tile(acc, height, x, p->bytes, rows->units, ahead);
         s->ops->e->finish_fp(y, ldy, acc, height, bias, n, add);
     }
 }
 
 /* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
 static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
-                       int first, float *y, size_t ldy, int n) {
+                       int first, int height, float *y, size_t ldy, int n) {
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
-    int height = tile_rows(s->m, first);
-    multiply_tile(s, gate, first, g, PQ_NR, PQ_NR, false);
-    multiply_tile(s, up, first, u, PQ_NR, PQ_NR, false);
+    multiply_tile(s, gate, first, height, g, PQ_NR, PQ_NR, false);
+    multiply_tile(s, up, first, height, u, PQ_NR, PQ_NR, false);
     s->ops->e->silu_mul(y, ldy, g, u, height, n);
 }
 
@@ -233,13 +250,14 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
     struct panel p = panel_of(s, w, index, scratch), gate = {0};
     if (product->gate)
         gate = panel_of(s, product->gate, index, scratch + unpacked_bytes(w->k));
-    for (int first = 0; first < s->m; first += PQ_MR) {
+    for (int t = 0; t < tiles_of(s->m); t++) {
+        int first = first_row(s->m, t), height = first_row(s->m, t + 1) - first;
         float *y = product->y + (size_t)first * product->ldy + column;
-        fetch_rows(y, product->ldy, tile_rows(s->m, first));
+        fetch_rows(y, product->ldy, height);
         if (product->gate)
-            gated_tile(s, &gate, &p, first, y, product->ldy, n);
+            gated_tile(s, &gate, &p, first, height, y, product->ldy, n);
         else
-            multiply_tile(s, &p, first, y, product->ldy, n, product->add);
+            multiply_tile(s, &p, first, height, y, product->ldy, n, product->add);
     }
 }
 
@@ -277,7 +295,7 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
                         .products = products,
                         .threads = pq_pool_threads(pool),
                         .scratch = scratch};
-    int panels = 0, tiles = (s.m + PQ_MR - 1) / PQ_MR;
+    int panels = 0, tiles = tiles_of(s.m);
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
     s.grain = 1 + panels / (s.threads * TASKS_PER_THREAD * tiles);

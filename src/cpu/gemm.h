@@ -49,7 +49,7 @@ size_t pq_linear_bytes(const struct pq_linear *linear);
 struct pq_rows {
     enum pq_kind kind; /* I8, BF16 or F32 */
     int m, units;
-    unsigned char *x; /* tiles of PQ_MR rows, the last one as high as is left: see ops.h */
+    unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], -128 times the sum of a row's codes: see pq_tile_i8_fn */
     int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL for so many rows that no
@@ -59,7 +59,7 @@ struct pq_rows {
 /* Memory for m rows of k values of any kind, and its division for one kind. */
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *memory);
-/* Set rows r .. r + n - 1, of one tile and at most PQ_SET_ROWS, from x [n][k]; temp holds
+/* Set rows r .. r + n - 1, at most PQ_SET_ROWS, from x [n][k]; temp holds
  * pq_rows_scratch(k) bytes.  Different rows may be set at the same time. */
 enum { PQ_SET_ROWS = 4 };
 size_t pq_rows_scratch(int k);

@@ -9,8 +9,8 @@
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
- * A tile kernel may fetch PQ_AHEAD * units bytes from `ahead` into the cache while it multiplies:
- * weights that the next tile will need.  It never reads them.
+ * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that tiles
+ * of the next panel will need.  It never reads them.
  *
  * What tile kernels sum in acc [rows][PQ_NR] is the same for every ISA; integer sums are exact,
  * hence equal bit for bit.
@@ -26,14 +26,18 @@ enum {
     PQ_NR = 32,    /* outputs of a panel */
     PQ_MR = 12,    /* most rows of a tile */
     PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
-    PQ_AHEAD = 64, /* bytes that a tile kernel may fetch ahead for every unit */
+};
+
+struct pq_ahead {
+    const void *from;
+    size_t bytes;
 };
 
 /* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
  * start[r] = -128 * sum_j x[r][j], for kernels that multiply w as it is.  Exact while
  * |sum| < 2^31: k <= 66000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
-                           const void *w, int units, const void *ahead);
+                           const void *w, int units, struct pq_ahead ahead);
 
 /* One 4-bit panel.
  *   codes [k/8][PQ_NR][4] bytes: byte j of lane c = (code[8i+j] + 8) | (code[8i+4+j] + 8) << 4
@@ -48,7 +52,7 @@ struct pq_panel4 {
  * x in -127..127 as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK
  * inputs. */
 typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
-                           const struct pq_panel4 *w, int blocks);
+                           const struct pq_panel4 *w, int blocks, struct pq_ahead ahead);
 
 /* out [blocks * 8][PQ_NR][4] = code * mult + 128: the panel that pq_tile_i8_fn takes. */
 typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
@@ -57,7 +61,7 @@ typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks
  * One chain of additions per element in order of j, so a row's result does not depend on the
  * other rows.  bf16: relative to the exact sum of |x w|, error < 2^-22 * k on every ISA. */
 typedef void pq_tile_fp_fn(float *acc, int rows, const void *x, const void *w, int units,
-                           const void *ahead);
+                           struct pq_ahead ahead);
 
 struct pq_elementwise {
     /* y[i] = x[i] / sqrt(mean(x^2) + eps) * gamma[i].  Zhang & Sennrich, arXiv:1910.07467 eq. 4.

@@ -5,7 +5,7 @@
 #include <string.h>
 
 void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                  int units, const void *ahead) {
+                  int units, struct pq_ahead ahead) {
     (void)ahead;
     const int8_t *xs = x;
     const uint8_t *ws = w;
@@ -31,7 +31,8 @@ static int mult_at(const struct pq_panel4 *w, int c, int block) {
 }
 
 void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *sums,
-                  const struct pq_panel4 *w, int blocks) {
+                  const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    (void)ahead;
     const int8_t *xs = x;
     memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
     for (int b = 0; b < blocks; b++)
@@ -54,7 +55,7 @@ void pq_unpack_i4_c(uint8_t *out, const struct pq_panel4 *w, int blocks) {
 }
 
 void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units,
-                    const void *ahead) {
+                    struct pq_ahead ahead) {
     (void)ahead;
     const uint16_t *xs = x, *ws = w;
     for (int i = 0; i < units; i++)

@@ -204,7 +204,7 @@ static void clear(const struct pq_attention *a, const struct tile *t, float *at)
 
 /* Scores of one panel of keys; `ahead`: see cpu/ops.h. */
 static void score(const struct pq_attention *a, const struct tile *t,
-                  const struct pq_kv_block *block, int panel, const void *ahead) {
+                  const struct pq_kv_block *block, int panel, struct pq_ahead ahead) {
     static const float no_bias[PQ_NR];
     int units = a->kv->head_dim / pq_unit_values(a->kv->kind);
     const unsigned char *keys = block->keys + (size_t)panel * (size_t)units * PQ_NR * 4;
@@ -270,10 +270,10 @@ static const void *values_of(const struct pq_attention *a, const struct work *w,
     return w->wide;
 }
 
-/* What tile t of n fetches while it meets a panel of `units`: the next panel, a half at a time. */
-static const void *ahead_of(const unsigned char *panel, int units, int t, int n) {
-    int half = t - (n - 2);
-    return half < 0 ? panel : panel + (size_t)units * (PQ_NR * 4 + (size_t)half * PQ_AHEAD);
+/* What tile t of n fetches while it meets a panel of `units`: a part of the next panel. */
+static struct pq_ahead ahead_of(const unsigned char *panel, int units, int t, int n) {
+    size_t bytes = (size_t)units * PQ_NR * 4, part = bytes / (size_t)n;
+    return (struct pq_ahead){panel + bytes + (size_t)t * part, part};
 }
 
 /* The first n tiles, which follow each other, meet one block: panel by panel, so that a panel comes
@@ -298,8 +298,9 @@ static void meet(const struct pq_attention *a, const struct work *w, int n, int 
         const void *values = values_of(a, w, &block, p, most);
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
-            multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values, seen,
-                     ahead_of(values, PQ_KV_BLOCK / v, t, n));
+            if (seen > 0)
+                multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values,
+                         seen, ahead_of(values, PQ_KV_BLOCK / v, t, n));
         }
     }
 }

@@ -83,7 +83,7 @@ static void add_tile(const struct section *s, int first, int column, const float
     for (int r = 0; r < height; r++)
         memcpy(acc + r * NR, c + (size_t)r * g->ldc, (size_t)width * sizeof *c);
     s->ws->ops->tile_f32(acc, height, s->ws->tiles + (size_t)first * (size_t)s->depth, panel,
-                         s->depth, NULL);
+                         s->depth, (struct pq_ahead){0});
     for (int r = 0; r < height; r++)
         memcpy(c + (size_t)r * g->ldc, acc + r * NR, (size_t)width * sizeof *c);
 }
@@ -145,7 +145,8 @@ static void fold_task(void *arg, int task, int thread) {
     float *y = fold->y + (size_t)task * fold->ldy;
     for (int i = 0; i < fold->m; i += MR)
         f->ws->ops->tile_f32(y + (size_t)i * NR, least(MR, fold->m - i),
-                             f->ws->tiles + (size_t)i * (size_t)fold->depth, x, fold->depth, NULL);
+                             f->ws->tiles + (size_t)i * (size_t)fold->depth, x, fold->depth,
+                             (struct pq_ahead){0});
 }
 
 void pq_fold(const struct pq_workspace *ws, const struct pq_fold *fold, int panels) {

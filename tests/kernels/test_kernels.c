@@ -44,6 +44,11 @@ static int first_difference(const void *a, const void *b, int n) {
     return -1;
 }
 
+/* More than one line a unit of the shorter lengths, and less of the longer ones. */
+static struct pq_ahead ahead(const void *weights) {
+    return (struct pq_ahead){weights, 5000};
+}
+
 static const int lengths[] = {1, 7, 8, 16, 24, 64, 72, 384, 1536, MAX_UNITS};
 enum { LENGTHS = sizeof lengths / sizeof *lengths, FIRST_BLOCK = 2 /* whole blocks from here */ };
 
@@ -55,8 +60,8 @@ static void tile_i8(void) {
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
             fill_sums();
             start_sums(rows, units);
-            pq_tile_i8_c(want, rows, starts, x, w, units, w);
-            ops->tile_i8(got, rows, starts, x, w, units, w);
+            pq_tile_i8_c(want, rows, starts, x, w, units, ahead(w));
+            ops->tile_i8(got, rows, starts, x, w, units, ahead(w));
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -93,8 +98,8 @@ static void tile_i4(void) {
                 block_sums(sums, rows, blocks);
                 struct pq_panel4 panel = {w, mults, shifts[s]};
                 fill_sums();
-                pq_tile_i4_c(want, rows, x, sums, &panel, blocks);
-                ops->tile_i4(got, rows, x, sums, &panel, blocks);
+                pq_tile_i4_c(want, rows, x, sums, &panel, blocks, ahead(w));
+                ops->tile_i4(got, rows, x, sums, &panel, blocks, ahead(w));
                 int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
                 if (i >= 0)
                     FAIL("rows %d blocks %d shift %d: element %d is %d, not %d", rows, blocks,
@@ -131,12 +136,12 @@ static void i4_equals_unpacked(void) {
     struct pq_panel4 panel = {w, mults, 0};
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
-    ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS);
+    ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS, ahead(w));
     ops->unpack_i4(bytes, &panel, BLOCKS);
     memset(starts, 0, sizeof starts);
     for (int i = 0; i < BLOCKS * ROWS; i++)
         starts[i % ROWS] -= 128 * sums[i];
-    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8, bytes);
+    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8, ahead(bytes));
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 
@@ -161,7 +166,7 @@ static void tile_bf16(void) {
             fill_bf16(ws, (size_t)units * PQ_NR * 2);
             for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
                 acc[i] = (float)(i % 7);
-            ops->tile_bf16(acc, rows, xs, ws, units, ws);
+            ops->tile_bf16(acc, rows, xs, ws, units, ahead(ws));
             for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
                 double sum = i % 7, size = i % 7;
                 for (int j = 0; i < rows * PQ_NR && j < 2 * units; j++) {
@@ -184,13 +189,13 @@ static void tile_bf16_rows_agree(void) {
     fill_bf16(xs, UNITS * PQ_MR * 2);
     fill_bf16(ws, UNITS * PQ_NR * 2);
     float whole[PQ_MR * PQ_NR] = {0};
-    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS, ws);
+    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS, ahead(ws));
     for (int r = 0; r < PQ_MR; r++) {
         uint16_t row[UNITS * 2];
         float alone[PQ_NR] = {0};
         for (int i = 0; i < UNITS * 2; i++)
             row[i] = xs[(i / 2 * PQ_MR + r) * 2 + i % 2];
-        ops->tile_bf16(alone, 1, row, ws, UNITS, ws);
+        ops->tile_bf16(alone, 1, row, ws, UNITS, ahead(ws));
         if (memcmp(alone, whole + r * PQ_NR, sizeof alone))
             FAIL("row %d differs when it is alone", r);
     }
@@ -204,8 +209,8 @@ static void tile_f32(void) {
             float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
             fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
             memcpy(b, a, sizeof a);
-            pq_tile_f32_c(a, rows, x, w, lengths[l], w);
-            ops->tile_f32(b, rows, x, w, lengths[l], w);
+            pq_tile_f32_c(a, rows, x, w, lengths[l], ahead(w));
+            ops->tile_f32(b, rows, x, w, lengths[l], ahead(w));
             int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %g, not %g", rows, lengths[l], i, b[i], a[i]);

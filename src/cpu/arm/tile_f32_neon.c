@@ -22,7 +22,7 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
 }
 
 void pq_tile_f32_neon(float *acc, int rows, const void *x, const void *w, int units,
-                      const void *ahead) {
+                      struct pq_ahead ahead) {
     (void)ahead;
     TILE_FP(tile, acc, rows, x, w, units)
 }

@@ -73,7 +73,8 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
 }
 
 void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *sums,
-                     const struct pq_panel4 *w, int blocks) {
+                     const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    (void)ahead;
     TILE4(tile, acc, rows, x, sums, w, blocks)
 }
 

@@ -32,7 +32,7 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
 }
 
 void pq_tile_i8_dotprod(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                        int units, const void *ahead) {
+                        int units, struct pq_ahead ahead) {
     (void)ahead;
     (void)start; /* the sums are over codes from the beginning */
     switch (rows) {

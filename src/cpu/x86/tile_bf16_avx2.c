@@ -46,7 +46,7 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
 }
 
 void pq_tile_bf16_avx2(float *acc, int rows, const void *x, const void *w, int units,
-                       const void *ahead) {
+                       struct pq_ahead ahead) {
     (void)ahead;
     for (int c = 0; c < PQ_NR; c += OUTPUTS) {
         const uint8_t *wc = (const uint8_t *)w + 4 * c;

@@ -1,6 +1,7 @@
 /* vdpbf16ps adds the two products of a unit to an FP32 sum, flushing denormals. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -15,15 +16,16 @@ INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
 }
 
 INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
-                 const char *ahead) {
+                 struct pq_ahead ahead) {
     __m512 sum[PQ_MR][2];
     UNROLL
     for (int r = 0; r < rows; r++) {
         sum[r][0] = _mm512_loadu_ps(acc + r * PQ_NR);
         sum[r][1] = _mm512_loadu_ps(acc + r * PQ_NR + 16);
     }
-    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4, ahead += PQ_AHEAD) {
-        _mm_prefetch(ahead, _MM_HINT_T1);
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
+        pq_fetch(&fetch);
         __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -40,7 +42,7 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
 }
 
 void pq_tile_bf16_avx512bf16(float *acc, int rows, const void *x, const void *w, int units,
-                             const void *ahead) {
+                             struct pq_ahead ahead) {
     ROWS_SWITCH(rows, tile, acc, x, w, units, ahead)
 }
 

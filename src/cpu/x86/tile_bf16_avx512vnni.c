@@ -45,7 +45,7 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
 }
 
 void pq_tile_bf16_avx512vnni(float *acc, int rows, const void *x, const void *w, int units,
-                             const void *ahead) {
+                             struct pq_ahead ahead) {
     (void)ahead;
     int r = 0;
     for (; r + ROWS <= rows; r += ROWS)

@@ -88,7 +88,8 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
 }
 
 void pq_tile_i4_avx2(int32_t *acc, int rows, const void *x, const int32_t *sums,
-                     const struct pq_panel4 *w, int blocks) {
+                     const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    (void)ahead;
     for (int c = 0; c < PQ_NR; c += 8)
         for (int r = 0; r < rows; r += ROWS) {
             int32_t *at = acc + r * PQ_NR + c;

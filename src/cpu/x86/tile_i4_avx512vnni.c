@@ -3,6 +3,7 @@
  * outputs for every 8 dot products. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 #include "cpu/x86/vnni.h"
 
 /* The multipliers of a block's group: m[0] of outputs 0..15, m[1] of 16..31, as int32. */
@@ -15,7 +16,7 @@ INLINE void multipliers(__m512i m[2], const struct pq_panel4 *w, int block) {
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart. */
 INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
-                 const struct pq_panel4 *w, int blocks, int stride) {
+                 const struct pq_panel4 *w, int blocks, int stride, struct pq_fetch *fetch) {
     const __m512i low = _mm512_set1_epi8(15);
     const uint8_t *codes = w->codes;
     __m512i total[4][2];
@@ -29,6 +30,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
             sum[r][0] = sum[r][1] = _mm512_set1_epi32(-8 * sums[r]);
         UNROLL
         for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
+            pq_fetch(fetch);
             __m512i c0 = _mm512_loadu_si512(codes), c1 = _mm512_loadu_si512(codes + 64);
             __m512i l0 = _mm512_and_si512(c0, low), l1 = _mm512_and_si512(c1, low);
             __m512i h0 = _mm512_and_si512(_mm512_srli_epi16(c0, 4), low);
@@ -55,17 +57,18 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
 }
 
 void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t *sums,
-                           const struct pq_panel4 *w, int blocks) {
+                           const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     int r = 0;
+    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + 3) / 4 * blocks * (PQ_BLOCK / 8));
     for (; r + 4 <= rows; r += 4)
-        tile(4, acc + r * PQ_NR, (const int32_t *)x + r, sums + r, w, blocks, rows);
+        tile(4, acc + r * PQ_NR, (const int32_t *)x + r, sums + r, w, blocks, rows, &fetch);
     acc += r * PQ_NR;
     x = (const int32_t *)x + r;
     sums += r;
     switch (rows - r) {
-        ROWS_CASE(1, tile, acc, x, sums, w, blocks, rows)
-        ROWS_CASE(2, tile, acc, x, sums, w, blocks, rows)
-        ROWS_CASE(3, tile, acc, x, sums, w, blocks, rows)
+        ROWS_CASE(1, tile, acc, x, sums, w, blocks, rows, &fetch)
+        ROWS_CASE(2, tile, acc, x, sums, w, blocks, rows, &fetch)
+        ROWS_CASE(3, tile, acc, x, sums, w, blocks, rows, &fetch)
     }
 }
 

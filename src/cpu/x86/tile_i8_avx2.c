@@ -44,7 +44,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *
 }
 
 void pq_tile_i8_avx2(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                     int units, const void *ahead) {
+                     int units, struct pq_ahead ahead) {
     (void)start; /* the sums are over codes from the beginning */
     (void)ahead;
     for (int c = 0; c < PQ_NR; c += OUTPUTS) {

@@ -2,16 +2,18 @@
  * and the caller's start of the accumulators takes 128 * sum(x) off again. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 #include "cpu/x86/vnni.h"
 
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
-                 const uint8_t *w, int units, const char *ahead) {
+                 const uint8_t *w, int units, struct pq_ahead ahead) {
     __m512i sum[PQ_MR][2];
     UNROLL
     for (int r = 0; r < rows; r++)
         sum[r][0] = sum[r][1] = _mm512_set1_epi32(start[r]);
-    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4, ahead += PQ_AHEAD) {
-        _mm_prefetch(ahead, _MM_HINT_T1);
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
+        pq_fetch(&fetch);
         __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -28,7 +30,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32
 }
 
 void pq_tile_i8_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
-                           const void *w, int units, const void *ahead) {
+                           const void *w, int units, struct pq_ahead ahead) {
     ROWS_SWITCH(rows, tile, acc, start, x, w, units, ahead)
 }
 

@@ -29,7 +29,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32
 }
 
 void pq_tile_i8_avxvnni(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                        int units, const void *ahead) {
+                        int units, struct pq_ahead ahead) {
     (void)ahead;
     int most =
         rows > ROWS ? (rows + 1) / 2 : rows; /* 8 are 4 and 4: few rows wait for their sums */

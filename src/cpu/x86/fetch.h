@@ -1,0 +1,27 @@
+/* fetch.h - weights brought to the second-level cache beside a product. */
+#ifndef PQ_CPU_X86_FETCH_H
+#define PQ_CPU_X86_FETCH_H
+
+#include "cpu/ops.h"
+
+#include <immintrin.h>
+
+struct pq_fetch {
+    const char *at;
+    size_t step;
+};
+
+/* All of `ahead` in so many calls of pq_fetch; at most two lines each. */
+static inline __attribute__((always_inline)) struct pq_fetch pq_fetch_begin(struct pq_ahead ahead,
+                                                                            int calls) {
+    return (struct pq_fetch){ahead.from, (ahead.bytes + (size_t)calls - 1) / (size_t)calls};
+}
+
+static inline __attribute__((always_inline)) void pq_fetch(struct pq_fetch *fetch) {
+    _mm_prefetch(fetch->at, _MM_HINT_T1);
+    if (fetch->step > 64)
+        _mm_prefetch(fetch->at + 64, _MM_HINT_T1);
+    fetch->at += fetch->step;
+}
+
+#endif
