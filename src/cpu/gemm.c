@@ -14,6 +14,8 @@ enum {
     /* Up to here 4-bit panels are multiplied as they are: unpacking one takes as long as 4 rows of
      * bytes, and the direct kernel loses a sixth of the time of bytes. */
     DIRECT_ROWS = PQ_MR,
+    FETCH_TILES = 4, /* of a panel, that fetch the next one */
+    FETCH_ROWS = 4, /* below, the processor itself fetches what one tile streams past, and better */
 };
 
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
@@ -189,15 +191,17 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
     return p;
 }
 
-/* What a tile fetches of the next panel: as great a part as it has of the rows, so that memory
- * works all the time. */
-static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int first,
-                                int height) {
-    size_t bytes = p->w->panel_bytes, m = (size_t)s->m;
-    if (p->index + 1 == pq_linear_panels(p->w))
-        return (struct pq_ahead){p->w->panel, 0};
+/* What tile t fetches of the next panel: the last few an equal part each, so that memory works
+ * beside all products of few rows, and of many what is fetched is still there when it is needed. */
+static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
+    size_t bytes = p->w->panel_bytes;
+    int tiles = tiles_of(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
+    int part = t - (tiles - parts);
     const unsigned char *next = p->w->panel + (size_t)(p->index + 1) * bytes;
-    return (struct pq_ahead){next + bytes * (size_t)first / m, bytes * (size_t)height / m};
+    if (part < 0 || s->m < FETCH_ROWS || p->index + 1 == pq_linear_panels(p->w))
+        return (struct pq_ahead){p->w->panel, 0};
+    bytes /= (size_t)parts;
+    return (struct pq_ahead){next + (size_t)part * bytes, bytes};
 }
 
 /* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
@@ -208,12 +212,13 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
             __builtin_prefetch(y + (size_t)r * ldy + c, 1);
 }
 
-/* The tile of rows that begins at `first`, times a panel, to the first n columns of y. */
-static void multiply_tile(const struct section *s, const struct panel *p, int first, int height,
-                          float *y, size_t ldy, int n, bool add) {
+/* Tile t of rows times a panel, to the first n columns of y. */
+static void multiply_tile(const struct section *s, const struct panel *p, int t, float *y,
+                          size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
+    int first = first_row(s->m, t), height = first_row(s->m, t + 1) - first;
     int column = p->index * PQ_NR;
-    struct pq_ahead ahead = ahead_of(s, p, first, height);
+    struct pq_ahead ahead = ahead_of(s, p, t);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
     const float *bias = p->w->bias + column;
     if (rows->kind == PQ_KIND_I8) {
@@ -236,11 +241,11 @@ static void multiply_tile(const struct section *s, const struct panel *p, int fi
 
 /* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
 static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
-                       int first, int height, float *y, size_t ldy, int n) {
+                       int t, float *y, size_t ldy, int n) {
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
-    multiply_tile(s, gate, first, height, g, PQ_NR, PQ_NR, false);
-    multiply_tile(s, up, first, height, u, PQ_NR, PQ_NR, false);
-    s->ops->e->silu_mul(y, ldy, g, u, height, n);
+    multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false);
+    multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false);
+    s->ops->e->silu_mul(y, ldy, g, u, first_row(s->m, t + 1) - first_row(s->m, t), n);
 }
 
 static void multiply_panel(const struct section *s, const struct pq_product *product, int index,
@@ -255,9 +260,9 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
         float *y = product->y + (size_t)first * product->ldy + column;
         fetch_rows(y, product->ldy, height);
         if (product->gate)
-            gated_tile(s, &gate, &p, first, height, y, product->ldy, n);
+            gated_tile(s, &gate, &p, t, y, product->ldy, n);
         else
-            multiply_tile(s, &p, first, height, y, product->ldy, n, product->add);
+            multiply_tile(s, &p, t, y, product->ldy, n, product->add);
     }
 }
 
