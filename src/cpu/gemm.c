@@ -84,6 +84,10 @@ static int first_row(int m, int t) {
     return (int)((int64_t)m * t / tiles_of(m));
 }
 
+static int tile_rows(int m, int t) {
+    return first_row(m, t + 1) - first_row(m, t);
+}
+
 /* The tile that row r belongs to. */
 static int tile_of(int m, int r) {
     return (int)((((int64_t)r + 1) * tiles_of(m) - 1) / m);
@@ -108,11 +112,9 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
 static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, uint32_t *tiles,
                        int r, int n, const uint32_t *from, int units) {
     for (int end = r + n, here; r < end; r += here, from += here * units) {
-        int t = tile_of(rows->m, r), first = first_row(rows->m, t),
-            next = first_row(rows->m, t + 1);
-        here = (next < end ? next : end) - r;
-        e->interleave(tiles + (size_t)first * (size_t)units + r - first, next - first, from, here,
-                      units);
+        int t = tile_of(rows->m, r), first = first_row(rows->m, t), height = tile_rows(rows->m, t);
+        here = (first + height < end ? first + height : end) - r;
+        e->interleave(tiles + (size_t)first * (size_t)units + r - first, height, from, here, units);
     }
 }
 
@@ -216,8 +218,7 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
 static void multiply_tile(const struct section *s, const struct panel *p, int t, float *y,
                           size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
-    int first = first_row(s->m, t), height = first_row(s->m, t + 1) - first;
-    int column = p->index * PQ_NR;
+    int first = first_row(s->m, t), height = tile_rows(s->m, t), column = p->index * PQ_NR;
     struct pq_ahead ahead = ahead_of(s, p, t);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
     const float *bias = p->w->bias + column;
@@ -245,7 +246,7 @@ static void gated_tile(const struct section *s, const struct panel *gate, const 
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
     multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false);
     multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false);
-    s->ops->e->silu_mul(y, ldy, g, u, first_row(s->m, t + 1) - first_row(s->m, t), n);
+    s->ops->e->silu_mul(y, ldy, g, u, tile_rows(s->m, t), n);
 }
 
 static void multiply_panel(const struct section *s, const struct pq_product *product, int index,
@@ -256,9 +257,8 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
     if (product->gate)
         gate = panel_of(s, product->gate, index, scratch + unpacked_bytes(w->k));
     for (int t = 0; t < tiles_of(s->m); t++) {
-        int first = first_row(s->m, t), height = first_row(s->m, t + 1) - first;
-        float *y = product->y + (size_t)first * product->ldy + column;
-        fetch_rows(y, product->ldy, height);
+        float *y = product->y + (size_t)first_row(s->m, t) * product->ldy + column;
+        fetch_rows(y, product->ldy, tile_rows(s->m, t));
         if (product->gate)
             gated_tile(s, &gate, &p, t, y, product->ldy, n);
         else

@@ -28,7 +28,7 @@ enum {
     PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
 };
 
-struct pq_ahead {
+struct pq_ahead { /* see above */
     const void *from;
     size_t bytes;
 };

@@ -45,10 +45,10 @@ static struct pq_linear_shape shape_of(const struct pq_calibration *c, enum pq_l
 /* ---- A layer --------------------------------------------------------------------------------- */
 
 static void forget_layer(struct pq_calibration *c) {
-    for (int i = 0; i < PQ_LINEARS; i++)
+    for (int i = 0; i < PQ_LINEARS; i++) {
         pq_linear_release(pq_layer_linear(&c->layer, (enum pq_linear_name)i));
-    for (int i = 0; i < PQ_LINEARS; i++)
         pq_linear_release(pq_layer_linear(&c->exact.layer, (enum pq_linear_name)i));
+    }
 }
 
 /* The layer's norms, and before that its scales where the recipe searches for them: a run that goes
@@ -63,8 +63,9 @@ static enum pq_status begin_layer(struct pq_calibration *c, int layer, struct pq
     forget_layer(c);
     if (c->recipe->smooth)
         PQ_TRY(pq_smoothing_find(&smoothing, layer, err));
-    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->exact.layer, err));
-    return pq_source_norms(c->source, layer, c->norms, &c->layer, err);
+    PQ_TRY(pq_source_norms(c->source, layer, c->norms, &c->layer, err));
+    c->exact.layer = c->layer; /* the same norms, and no linears yet */
+    return PQ_OK;
 }
 
 /* Put c->w, a linear's weights, into the full-precision layer. */

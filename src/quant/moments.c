@@ -67,6 +67,7 @@ struct batch {
     const struct pq_elementwise *e;
     int first, rows; /* the token of row 0 */
     int width;
+    float *kept;              /* [rows][width]: where rows go that are looked at */
     float limit;              /* longer rows count nothing */
     struct pq_sample *sample; /* NULL: rows are rounded */
     atomic_int massive, bad;  /* bad: 1 + a row that is not finite */
@@ -79,18 +80,8 @@ static float *row_at(const struct batch *b, int r) {
 
 static void keep_row(void *user, enum pq_input input, int r, const float *x, int width) {
     (void)input;
-    struct batch *b = user;
-    memcpy(row_at(b, r - b->first), x, (size_t)width * sizeof *x);
-}
-
-static float *difference_at(const struct batch *b, int r) {
-    return b->m->difference + (size_t)r * (size_t)b->width;
-}
-
-static void keep_exact(void *user, enum pq_input input, int r, const float *x, int width) {
-    (void)input;
     const struct batch *b = user;
-    memcpy(difference_at(b, r - b->first), x, (size_t)width * sizeof *x);
+    memcpy(b->kept + (size_t)(r - b->first) * (size_t)width, x, (size_t)width * sizeof *x);
 }
 
 static void measure_row(void *arg, int r, int thread) {
@@ -149,7 +140,7 @@ static void subtract_row(void *arg, int r, int thread) {
     (void)thread;
     const struct batch *b = arg;
     const float *x = row_at(b, r);
-    float *difference = difference_at(b, r);
+    float *difference = b->m->difference + (size_t)r * (size_t)b->width;
     for (int j = 0; j < b->width; j++)
         difference[j] -= x[j];
 }
@@ -158,7 +149,8 @@ static void subtract_row(void *arg, int r, int thread) {
 static void add_cross(struct batch *b, struct pq_range range, const struct pq_layer *layer,
                       enum pq_input input) {
     const struct pq_moments *m = b->m;
-    struct pq_observer observer = {keep_exact, b};
+    struct pq_observer observer = {keep_row, b};
+    b->kept = m->difference;
     pq_stream_look(m->exact->stream, range, layer, input, &observer);
     pq_pool_run(m->workspace.pool, b->rows, subtract_row, b);
     pq_hessian_add_cross(&m->workspace, m->mode_cross, b->width, m->difference, m->rows, b->rows);
@@ -230,6 +222,7 @@ static enum pq_status gather_mode(struct pq_moments *m, struct pq_range left,
                           .first = first,
                           .rows = end - first,
                           .width = k,
+                          .kept = m->rows,
                           .sample = sample};
         struct pq_observer observer = {keep_row, &b};
         pq_stream_look(stream, range, layer, input, &observer);
