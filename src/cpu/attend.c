@@ -148,27 +148,37 @@ static void interleave(uint32_t *tile, const uint32_t *units, size_t stride, int
             tile[(size_t)u * (size_t)rows + (size_t)r] = units[(size_t)r * stride + (size_t)u];
 }
 
-static void widen_f32(void *panel, const int8_t *codes, int positions) {
+/* Code j of each unit: by shifts of whole units, since from bytes GCC 12 converts lane by lane. */
+INLINE f32x16 code_of(u32x16 units, int j) {
+    return __builtin_convertvector((i32x16)(units << (24 - 8 * j)) >> 24, f32x16);
+}
+
+static void widen_f32(void *panel, const void *codes, int units) {
     float *to = panel;
-    for (int i = 0; i < positions * PQ_NR; i += LANES) {
-        i8x16 c;
-        memcpy(&c, codes + i, sizeof c);
-        store(to + i, __builtin_convertvector(c, f32x16));
-    }
+    const uint32_t *from = codes;
+    for (int i = 0; i < units; i++, from += PQ_NR, to += 4 * PQ_NR)
+        for (int c = 0; c < PQ_NR; c += LANES) {
+            u32x16 four;
+            memcpy(&four, from + c, sizeof four);
+            store(to + c, code_of(four, 0));
+            store(to + PQ_NR + c, code_of(four, 1));
+            store(to + 2 * PQ_NR + c, code_of(four, 2));
+            store(to + 3 * PQ_NR + c, code_of(four, 3));
+        }
 }
 
 /* Codes have 8 bits and a BF16 has as many: the upper half of the FP32 is exact. */
-static void widen_bf16(void *panel, const int8_t *codes, int positions) {
-    uint32_t *to = panel;
-    for (int i = 0; i < positions; i += 2, codes += 2 * PQ_NR, to += PQ_NR)
+static void widen_bf16(void *panel, const void *codes, int units) {
+    float *to = panel; /* pairs, stored as the vectors of lanes.h are */
+    const uint32_t *from = codes;
+    for (int i = 0; i < units; i++, from += PQ_NR, to += 2 * PQ_NR)
         for (int c = 0; c < PQ_NR; c += LANES) {
-            i8x16 first, second;
-            memcpy(&first, codes + c, sizeof first);
-            memcpy(&second, codes + PQ_NR + c, sizeof second);
-            u32x16 low = (u32x16) __builtin_convertvector(first, f32x16);
-            u32x16 high = (u32x16) __builtin_convertvector(second, f32x16);
-            u32x16 both = (low >> 16) | high;
-            memcpy(to + c, &both, sizeof both);
+            u32x16 four;
+            memcpy(&four, from + c, sizeof four);
+            u32x16 first = (u32x16)code_of(four, 0) >> 16 | (u32x16)code_of(four, 1);
+            u32x16 second = (u32x16)code_of(four, 2) >> 16 | (u32x16)code_of(four, 3);
+            store(to + c, (f32x16)first);
+            store(to + PQ_NR + c, (f32x16)second);
         }
 }
 

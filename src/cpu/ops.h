@@ -139,10 +139,9 @@ struct pq_attend {
     /* The tile of rows [rows] of n units, `stride` units apart: tile[i][r] = units[r][i].  What
      * follows the tile, up to 16 units, may be overwritten. */
     void (*interleave)(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n);
-    /* The panel of codes [positions][PQ_NR] as BF16 or FP32 values, exactly; positions are inputs,
-     * an even number of them. */
-    void (*widen_bf16)(void *panel, const int8_t *codes, int positions);
-    void (*widen_f32)(void *panel, const int8_t *codes, int positions);
+    /* A panel of int8 codes [units][PQ_NR][4] as BF16 or FP32 values, exactly. */
+    void (*widen_bf16)(void *panel, const void *codes, int units);
+    void (*widen_f32)(void *panel, const void *codes, int units);
     /* acc[p][r][c] *= a[r] */
     void (*rescale)(float *acc, const float *a, int rows, int panels);
     /* acc[p][r][c] = acc[p][r][c] * a[r] + more[p][r][c] * b[r] */

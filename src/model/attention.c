@@ -257,23 +257,26 @@ static int seen_of(const struct tile *t, int block) {
     return n < 0 ? 0 : n < PQ_KV_BLOCK ? n : PQ_KV_BLOCK;
 }
 
-/* One panel of values in the kind that it is multiplied in. */
-static const void *values_of(const struct pq_attention *a, const struct work *w,
-                             const struct pq_kv_block *block, int panel, int positions) {
-    if (a->kv->kind != PQ_KIND_I8)
-        return block->values +
-               (size_t)panel * PQ_KV_BLOCK * PQ_NR * 4 / (size_t)pq_unit_values(a->fp);
+static const unsigned char *values_of(const struct pq_attention *a, const struct pq_kv_block *block,
+                                      int panel) {
+    return block->values + (size_t)panel * (a->kv->half_bytes / (size_t)(a->kv->head_dim / PQ_NR));
+}
+
+/* A panel of values in the kind that it is multiplied in, for so many positions. */
+static const void *widened(const struct pq_attention *a, const struct work *w, const void *values,
+                           int positions) {
     const struct pq_attend *attend = a->ops->attend;
-    (a->fp == PQ_KIND_BF16 ? attend->widen_bf16 : attend->widen_f32)(
-        w->wide, (const int8_t *)block->values + (size_t)panel * PQ_KV_BLOCK * PQ_NR,
-        pq_round_up(positions, 2));
+    if (a->kv->kind != PQ_KIND_I8)
+        return values;
+    (a->fp == PQ_KIND_BF16 ? attend->widen_bf16 : attend->widen_f32)(w->wide, values,
+                                                                     (positions + 3) / 4);
     return w->wide;
 }
 
-/* What tile t of n fetches while it meets a panel of `units`: a part of the next panel. */
-static struct pq_ahead ahead_of(const unsigned char *panel, int units, int t, int n) {
-    size_t bytes = (size_t)units * PQ_NR * 4, part = bytes / (size_t)n;
-    return (struct pq_ahead){panel + bytes + (size_t)t * part, part};
+/* What tile t of n fetches while it meets a panel: a part of the one that begins at `next`. */
+static struct pq_ahead ahead_of(const unsigned char *next, size_t bytes, int t, int n) {
+    size_t part = bytes / (size_t)n;
+    return (struct pq_ahead){next + (size_t)t * part, part};
 }
 
 /* The first n tiles, which follow each other, meet one block: panel by panel, so that a panel comes
@@ -284,23 +287,24 @@ static void meet(const struct pq_attention *a, const struct work *w, int n, int 
     struct pq_kv_block block =
         pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
     int most = seen_of(last, index), v = pq_unit_values(a->fp);
-    int units = a->kv->head_dim / pq_unit_values(a->kv->kind);
+    size_t bytes = (size_t)a->kv->head_dim / (size_t)pq_unit_values(a->kv->kind) * PQ_NR * 4;
     pq_tile_fp_fn *multiply = a->fp == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
     for (int p = 0; p * PQ_NR < most; p++)
         for (int t = 0; t < n; t++)
             if (p * PQ_NR < seen_of(&tiles[t], index))
                 score(a, &tiles[t], &block, p,
-                      ahead_of(block.keys + (size_t)(p * units) * PQ_NR * 4, units, t, n));
+                      ahead_of(block.keys + (size_t)(p + 1) * bytes, bytes, t, n));
     for (int t = 0; t < n; t++)
         if (seen_of(&tiles[t], index) > 0)
             weigh(a, w, &tiles[t], &block, index * PQ_KV_BLOCK, seen_of(&tiles[t], index), sums[t]);
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
-        const void *values = values_of(a, w, &block, p, most);
+        const void *values = widened(a, w, values_of(a, &block, p), most);
+        const unsigned char *next = values_of(a, &block, p + 1);
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
                 multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values,
-                         seen, ahead_of(values, PQ_KV_BLOCK / v, t, n));
+                         seen, ahead_of(next, (size_t)(values_of(a, &block, p + 2) - next), t, n));
         }
     }
 }

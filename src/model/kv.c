@@ -56,12 +56,19 @@ static void put_key(const struct pq_kv *kv, unsigned char *keys, int at, const v
         to[(size_t)i * PQ_NR] = from[i] ^ flip;
 }
 
-/* Rows of PQ_NR codes or floats. */
-static void put_value(const struct pq_kv *kv, unsigned char *values, int at, const void *value) {
-    size_t row = PQ_NR * (kv->kind == PQ_KIND_I8 ? 1 : sizeof(float));
+static void put_value(const struct pq_kv *kv, float *values, int at, const float *value) {
     for (int p = 0; p < kv->head_dim / PQ_NR; p++)
-        memcpy(values + ((size_t)p * PQ_KV_BLOCK + (size_t)at) * row,
-               (const unsigned char *)value + (size_t)p * row, row);
+        memcpy(values + (p * PQ_KV_BLOCK + at) * PQ_NR, value + p * PQ_NR, PQ_NR * sizeof *value);
+}
+
+/* Four positions share a unit; what an earlier sequence left of one is a code, which a probability
+ * of zero takes out of every sum. */
+static void put_value_codes(const struct pq_kv *kv, int8_t *values, int at, const int8_t *value) {
+    for (int p = 0; p < kv->head_dim / PQ_NR; p++, value += PQ_NR) {
+        int8_t *to = values + (p * PQ_KV_BLOCK + at / 4 * 4) * PQ_NR + at % 4;
+        for (int c = 0; c < PQ_NR; c++)
+            to[4 * c] = value[c];
+    }
 }
 
 /* Two BF16 positions share a unit: the first to come sets the other to zero, so that what an
@@ -91,11 +98,11 @@ void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer
         block.key_scales[at] = e->quantize(temp, &sum, NULL, key, d);
         put_key(kv, block.keys, at, temp);
         block.value_scales[at] = e->quantize(temp, &sum, NULL, value, d);
-        put_value(kv, block.values, at, temp);
+        put_value_codes(kv, (int8_t *)block.values, at, temp);
         break;
     }
     default:
         put_key(kv, block.keys, at, key);
-        put_value(kv, block.values, at, value);
+        put_value(kv, (float *)block.values, at, value);
     }
 }

@@ -138,23 +138,30 @@ static void interleave(void) {
         }
 }
 
+/* Where the code of value i, of [positions][PQ_NR], is among units of four positions. */
+static int code_at(int i) {
+    int position = i / PQ_NR;
+    return (position / 4 * PQ_NR + i % PQ_NR) * 4 + position % 4;
+}
+
 static void widen(void) {
     int8_t codes[N * PQ_NR];
     static float wide[N * PQ_NR + GUARD];
     for (int i = 0; i < N * PQ_NR; i++)
-        codes[i] = (int8_t)(i % 3 ? (int)(random32() % 255) - 127 : i % 2 ? 127 : -127);
-    for (int n = 2; n <= N; n += 2) {
+        codes[i] = (int8_t)(i % 3 ? (int)(random32() % 256) - 128 : i % 2 ? 127 : -128);
+    for (int n = 4; n <= N; n += 4) {
         memset(wide, 0xaa, sizeof wide);
-        kernels->widen_f32(wide, codes, n);
+        kernels->widen_f32(wide, codes, n / 4);
         for (int i = 0; i < n * PQ_NR; i++)
-            CHECK(wide[i] == codes[i]);
+            CHECK(wide[i] == codes[code_at(i)]);
         CHECK(((uint32_t *)wide)[n * PQ_NR] == 0xaaaaaaaa);
         memset(wide, 0xaa, sizeof wide);
-        kernels->widen_bf16(wide, codes, n);
+        kernels->widen_bf16(wide, codes, n / 4);
         const uint16_t *pairs = (const uint16_t *)wide;
         for (int i = 0; i < n * PQ_NR; i++) {
             int position = i / PQ_NR, c = i % PQ_NR;
-            CHECK(pq_bf16_to_f32(pairs[(position / 2 * PQ_NR + c) * 2 + position % 2]) == codes[i]);
+            CHECK(pq_bf16_to_f32(pairs[(position / 2 * PQ_NR + c) * 2 + position % 2]) ==
+                  codes[code_at(i)]);
         }
         CHECK(pairs[n * PQ_NR] == 0xaaaa);
     }
