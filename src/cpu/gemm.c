@@ -11,9 +11,6 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    /* Up to here 4-bit panels are multiplied as they are: unpacking one takes as long as 4 rows of
-     * bytes, and the direct kernel loses a sixth of the time of bytes. */
-    DIRECT_ROWS = PQ_MR,
     FETCH_TILES = 4, /* of a panel, that fetch the next one */
     FETCH_ROWS = 4, /* below, the processor itself fetches what one tile streams past, and better */
 };
@@ -60,7 +57,8 @@ size_t pq_rows_bytes(int m, int k) {
     return floats > codes ? floats : codes;
 }
 
-void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *memory) {
+void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
+                   void *memory) {
     size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
     *rows = (struct pq_rows){
         .kind = kind, .m = m, .units = (int)padded / pq_unit_values(kind), .x = memory};
@@ -70,7 +68,7 @@ void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *
         at += align64((size_t)m * sizeof(float));
         rows->start = (int32_t *)at;
         at += align64((size_t)m * sizeof(int32_t));
-        if (m <= DIRECT_ROWS)
+        if (m <= ops->direct_rows)
             rows->sums = (int32_t *)at;
     }
 }
@@ -169,7 +167,8 @@ struct panel {
     const struct pq_linear *w;
     const struct pq_rows *rows;
     int index;
-    const void *bytes; /* or, NULL, */
+    const void *bytes; /* as tiles take them; NULL: 4-bit codes, multiplied as they are */
+    uint8_t *unpacked; /* where the first tile leaves the bytes of 4-bit codes, or NULL */
     struct pq_panel4 four;
 };
 
@@ -184,11 +183,8 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
     };
     if (w->kind == PQ_KIND_I4) {
         p.four = (struct pq_panel4){packed, w->mults + (size_t)index * w->mult_bytes, w->shift};
-        p.bytes = NULL;
-        if (s->m > DIRECT_ROWS) {
-            s->ops->unpack_i4(scratch, &p.four, w->units * 4 / PQ_BLOCK);
-            p.bytes = scratch;
-        }
+        p.unpacked = s->m > s->ops->direct_rows ? scratch : NULL;
+        p.bytes = p.unpacked;
     }
     return p;
 }
@@ -225,7 +221,10 @@ static void multiply_tile(const struct section *s, const struct panel *p, int t,
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
-        if (p->bytes)
+        if (p->unpacked && t == 0)
+            s->ops->tile_unpack(acc, height, rows->start + first, x, p->unpacked, &p->four, blocks,
+                                ahead);
+        else if (p->bytes)
             s->ops->tile_i8(acc, height, rows->start + first, x, p->bytes, rows->units, ahead);
         else
             s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, &p->four,

@@ -56,9 +56,10 @@ struct pq_rows {
                          4-bit panel is multiplied as it is */
 };
 
-/* Memory for m rows of k values of any kind, and its division for one kind. */
+/* Memory for m rows of k values of any kind, and its division for one kind and these kernels. */
 size_t pq_rows_bytes(int m, int k);
-void pq_rows_place(struct pq_rows *rows, enum pq_kind kind, int m, int k, void *memory);
+void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
+                   void *memory);
 /* Set rows r .. r + n - 1, at most PQ_SET_ROWS, from x [n][k]; temp holds
  * pq_rows_scratch(k) bytes.  Different rows may be set at the same time. */
 enum { PQ_SET_ROWS = 4 };

@@ -6,7 +6,8 @@
 
 pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avxvnni, pq_tile_i8_avx512vnni;
 pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avxvnni, pq_tile_i4_avx512vnni;
-pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2, pq_unpack_i4_avx512vnni;
+pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2;
+pq_tile_unpack_fn pq_tile_unpack_avx512vnni;
 pq_tile_fp_fn pq_tile_bf16_c, pq_tile_bf16_avx2, pq_tile_bf16_avx512vnni, pq_tile_bf16_avx512bf16;
 pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512vnni;
 
@@ -14,6 +15,14 @@ pq_tile_i8_fn pq_tile_i8_neon, pq_tile_i8_dotprod, pq_tile_i8_i8mm;
 pq_tile_i4_fn pq_tile_i4_neon, pq_tile_i4_dotprod;
 pq_unpack_i4_fn pq_unpack_i4_neon;
 pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
+
+/* A tile that unpacks, in two steps. */
+#define PQ_TILE_UNPACK(name, unpack, tile_i8)                                                      \
+    static void name(int32_t *acc, int rows, const int32_t *start, const void *x, uint8_t *out,    \
+                     const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {               \
+        unpack(out, w, blocks);                                                                    \
+        tile_i8(acc, rows, start, x, out, blocks *PQ_BLOCK / 4, ahead);                            \
+    }
 
 extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512vnni;
 extern const struct pq_rounding pq_rounding_c, pq_rounding_avx2, pq_rounding_avx512vnni;

@@ -14,11 +14,14 @@ static const char *const names[PQ_ISA_COUNT] = {
     [PQ_ISA_I8MM] = "i8mm",
 };
 
+PQ_TILE_UNPACK(tile_unpack_c, pq_unpack_i4_c, pq_tile_i8_c)
+
 static const struct pq_ops ops_c = {
     .isa = PQ_ISA_C,
     .tile_i8 = pq_tile_i8_c,
     .tile_i4 = pq_tile_i4_c,
-    .unpack_i4 = pq_unpack_i4_c,
+    .direct_rows = PQ_MR,
+    .tile_unpack = tile_unpack_c,
     .tile_bf16 = pq_tile_bf16_c,
     .tile_f32 = pq_tile_f32_c,
     .e = &pq_elementwise_c,

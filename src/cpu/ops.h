@@ -57,6 +57,12 @@ typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t 
 /* out [blocks * 8][PQ_NR][4] = code * mult + 128: the panel that pq_tile_i8_fn takes. */
 typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
 
+/* The first of several tiles past a 4-bit panel: out as above, for the tiles that follow, and acc
+ * as pq_tile_i8_fn sums it. */
+typedef void pq_tile_unpack_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
+                               uint8_t *out, const struct pq_panel4 *w, int blocks,
+                               struct pq_ahead ahead);
+
 /* acc[r][c] += sum_j x[r][j] * w[c][j] in FP32, products of bf16 or f32 units.
  * One chain of additions per element in order of j, so a row's result does not depend on the
  * other rows.  bf16: relative to the exact sum of |x w|, error < 2^-22 * k on every ISA. */
@@ -153,7 +159,10 @@ struct pq_ops {
     enum pq_isa isa;
     pq_tile_i8_fn *tile_i8;
     pq_tile_i4_fn *tile_i4;
-    pq_unpack_i4_fn *unpack_i4;
+    /* Up to direct_rows rows, 4-bit panels meet tile_i4; more meet tile_i8 after tile_unpack has
+     * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */
+    int direct_rows;
+    pq_tile_unpack_fn *tile_unpack;
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
     const struct pq_rounding *rounding;

@@ -133,12 +133,13 @@ static void linears(const struct pq_pass *p, const struct input *input,
         if (products[i].gate)
             want(&making, products[i].gate);
     }
-    pq_rows_place(&forms->integers, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
-    pq_rows_place(&forms->fp, p->model->fp, input->m, input->width, p->s->fp_rows);
+    const struct pq_ops *ops = p->model->ops;
+    pq_rows_place(&forms->integers, ops, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
+    pq_rows_place(&forms->fp, ops, p->model->fp, input->m, input->width, p->s->fp_rows);
     pq_profile_begin(p->ctx);
     make(&making);
     pq_profile_end(p->ctx, operators[input->which].rows);
-    pq_multiply(p->ctx->pool, p->model->ops, forms, products, n, (void *const *)p->s->thread);
+    pq_multiply(p->ctx->pool, ops, forms, products, n, (void *const *)p->s->thread);
     pq_profile_end(p->ctx, operators[input->which].product);
 }
 

@@ -5,6 +5,7 @@
 #include "random.h"
 #include "tap.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -88,6 +89,7 @@ static void fill_mults(int blocks) {
 static void tile_i4(void) {
     static int32_t sums[PQ_MR * MAX_UNITS / 8];
     static const int shifts[] = {0, 3, 31};
+    CHECK(ops->tile_unpack || ops->direct_rows == INT_MAX);
     for (int l = FIRST_BLOCK; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++)
             for (int s = 0; s < 3; s++) {
@@ -107,21 +109,29 @@ static void tile_i4(void) {
             }
 }
 
-static void unpack_i4(void) {
+static void tile_unpack(void) {
     enum { BLOCKS = 5, BYTES = BLOCKS * PQ_BLOCK * PQ_NR };
     static uint8_t a[BYTES + GUARD], b[BYTES + GUARD];
-    for (int round = 0; round < 20; round++) {
-        fill_bytes(w, BYTES / 2, 0, 255);
-        fill_mults(BLOCKS);
-        struct pq_panel4 panel = {w, mults, round % 3};
-        memset(a, 0xaa, sizeof a);
-        memset(b, 0xaa, sizeof b);
-        pq_unpack_i4_c(a, &panel, BLOCKS);
-        ops->unpack_i4(b, &panel, BLOCKS);
-        for (int i = 0; i < BYTES + GUARD; i++)
-            if (a[i] != b[i])
-                FAIL("byte %d is %d, not %d", i, b[i], a[i]);
-    }
+    for (int rows = 1; rows <= PQ_MR; rows++)
+        for (int shift = 0; shift < 3; shift++) {
+            fill_bytes(x, BLOCKS * PQ_BLOCK * (size_t)rows, -127, 127);
+            fill_bytes(w, BYTES / 2, 0, 255);
+            fill_mults(BLOCKS);
+            fill_sums();
+            start_sums(rows, BLOCKS * 8);
+            struct pq_panel4 panel = {w, mults, shift};
+            memset(a, 0xaa, sizeof a);
+            memset(b, 0xaa, sizeof b);
+            pq_unpack_i4_c(a, &panel, BLOCKS);
+            pq_tile_i8_c(want, rows, starts, x, a, BLOCKS * 8, ahead(w));
+            ops->tile_unpack(got, rows, starts, x, b, &panel, BLOCKS, ahead(w));
+            for (int i = 0; i < BYTES + GUARD; i++)
+                if (a[i] != b[i])
+                    FAIL("rows %d shift %d: byte %d is %d, not %d", rows, shift, i, b[i], a[i]);
+            int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
+            if (i >= 0)
+                FAIL("rows %d shift %d: element %d is %d, not %d", rows, shift, i, got[i], want[i]);
+        }
 }
 
 /* The two ways from 4-bit panels to sums agree: directly, and through bytes. */
@@ -137,11 +147,10 @@ static void i4_equals_unpacked(void) {
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
     ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS, ahead(w));
-    ops->unpack_i4(bytes, &panel, BLOCKS);
     memset(starts, 0, sizeof starts);
     for (int i = 0; i < BLOCKS * ROWS; i++)
         starts[i % ROWS] -= 128 * sums[i];
-    ops->tile_i8(got, ROWS, starts, x, bytes, BLOCKS * 8, ahead(bytes));
+    ops->tile_unpack(got, ROWS, starts, x, bytes, &panel, BLOCKS, ahead(w));
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 
@@ -432,8 +441,10 @@ int main(void) {
     } while (0)
         KERNEL(tile_i8);
         KERNEL(tile_i4);
-        KERNEL(unpack_i4);
-        KERNEL(i4_equals_unpacked);
+        if (ops->tile_unpack) {
+            KERNEL(tile_unpack);
+            KERNEL(i4_equals_unpacked);
+        }
         KERNEL(tile_bf16);
         KERNEL(tile_bf16_rows_agree);
         KERNEL(tile_f32);

@@ -93,6 +93,8 @@ static void drop(struct memory *w) {
         free(w->owned[i]);
 }
 
+static const struct pq_ops *ops; /* of the ISA that all_sizes is at */
+
 /* What the product must be, and (floating kinds) how far from it rounding may lead. */
 static double expected(enum pq_kind kind, int group, int m, int n, double *slack) {
     double sum = 0, size = 0;
@@ -120,14 +122,13 @@ static double expected(enum pq_kind kind, int group, int m, int n, double *slack
 static void product(enum pq_kind kind, int group, int m, int threads, bool add) {
     struct pq_pool *pool;
     CHECK_OK(pq_pool_open(&pool, threads, &err));
-    const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
     struct memory w = pack(kind, group);
     struct pq_inputs inputs;
     bool integers = pq_takes_integers(&w.linear);
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
     void *temp = malloc(pq_rows_scratch(K));
-    pq_rows_place(rows, integers ? PQ_KIND_I8 : kind, m, K, memory);
+    pq_rows_place(rows, ops, integers ? PQ_KIND_I8 : kind, m, K, memory);
     for (int r = 0, n; r < m; r += n) { /* of every number that a call takes */
         int room = PQ_MR - r % PQ_MR, most = m - r < room ? m - r : room;
         n = most < 1 + r % PQ_SET_ROWS ? most : 1 + r % PQ_SET_ROWS;
@@ -157,8 +158,8 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
                 want += add ? base[r][n] : 0;
             }
             if (!(fabs(y[r][n] - want) <= slack))
-                FAIL("kind %d m %d threads %d: y[%d][%d] = %g, not %g", kind, m, threads, r, n,
-                     y[r][n], want);
+                FAIL("%s kind %d m %d threads %d: y[%d][%d] = %g, not %g", pq_isa_name(ops->isa),
+                     kind, m, threads, r, n, y[r][n], want);
         }
     for (int t = 0; t < threads; t++)
         free(scratch[t]);
@@ -171,9 +172,12 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
 static void all_sizes(enum pq_kind kind, int group) {
     static const int ms[] = {1, 2, 4, 5, 12, 13, 24, M};
     fill(kind == PQ_KIND_I4);
-    for (int i = 0; i < 8; i++)
-        for (int threads = 1; threads <= 3; threads++)
-            product(kind, group, ms[i], threads, i % 2);
+    for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
+        ops = pq_ops_get((enum pq_isa)isa);
+        for (int i = 0; i < 8 && (int)ops->isa == isa; i++)
+            for (int threads = 1; threads <= 3; threads++)
+                product(kind, group, ms[i], threads, i % 2);
+    }
 }
 
 static void test_int8(void) {

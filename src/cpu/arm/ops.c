@@ -5,11 +5,14 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
+PQ_TILE_UNPACK(tile_unpack_neon, pq_unpack_i4_neon, pq_tile_i8_neon)
+
 static const struct pq_ops ops_neon = {
     .isa = PQ_ISA_NEON,
     .tile_i8 = pq_tile_i8_neon,
     .tile_i4 = pq_tile_i4_neon,
-    .unpack_i4 = pq_unpack_i4_neon,
+    .direct_rows = PQ_MR,
+    .tile_unpack = tile_unpack_neon,
     .tile_bf16 = pq_tile_bf16_neon,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
@@ -19,11 +22,14 @@ static const struct pq_ops ops_neon = {
     .peak_bf16 = pq_peak_bf16_neon,
 };
 
+PQ_TILE_UNPACK(tile_unpack_dotprod, pq_unpack_i4_neon, pq_tile_i8_dotprod)
+
 static const struct pq_ops ops_dotprod = {
     .isa = PQ_ISA_DOTPROD,
     .tile_i8 = pq_tile_i8_dotprod,
     .tile_i4 = pq_tile_i4_dotprod,
-    .unpack_i4 = pq_unpack_i4_neon,
+    .direct_rows = PQ_MR,
+    .tile_unpack = tile_unpack_dotprod,
     .tile_bf16 = pq_tile_bf16_neon,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,
@@ -33,11 +39,14 @@ static const struct pq_ops ops_dotprod = {
     .peak_bf16 = pq_peak_bf16_neon,
 };
 
+PQ_TILE_UNPACK(tile_unpack_i8mm, pq_unpack_i4_neon, pq_tile_i8_i8mm)
+
 static const struct pq_ops ops_i8mm = {
     .isa = PQ_ISA_I8MM,
     .tile_i8 = pq_tile_i8_i8mm,
     .tile_i4 = pq_tile_i4_dotprod,
-    .unpack_i4 = pq_unpack_i4_neon,
+    .direct_rows = PQ_MR,
+    .tile_unpack = tile_unpack_i8mm,
     .tile_bf16 = pq_tile_bf16_i8mm,
     .tile_f32 = pq_tile_f32_neon,
     .e = &pq_elementwise_c,

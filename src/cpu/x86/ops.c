@@ -2,12 +2,13 @@
 #include "cpu/kernels.h"
 
 #include <cpuid.h>
+#include <limits.h>
 
 static const struct pq_ops ops_avx2 = {
     .isa = PQ_ISA_AVX2,
     .tile_i8 = pq_tile_i8_avx2,
     .tile_i4 = pq_tile_i4_avx2,
-    .unpack_i4 = pq_unpack_i4_avx2,
+    .direct_rows = INT_MAX,
     .tile_bf16 = pq_tile_bf16_avx2,
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
@@ -17,11 +18,14 @@ static const struct pq_ops ops_avx2 = {
     .peak_bf16 = pq_peak_bf16_avx2,
 };
 
+PQ_TILE_UNPACK(tile_unpack_avxvnni, pq_unpack_i4_avx2, pq_tile_i8_avxvnni)
+
 static const struct pq_ops ops_avxvnni = {
     .isa = PQ_ISA_AVXVNNI,
     .tile_i8 = pq_tile_i8_avxvnni,
     .tile_i4 = pq_tile_i4_avxvnni,
-    .unpack_i4 = pq_unpack_i4_avx2,
+    .direct_rows = PQ_MR,
+    .tile_unpack = tile_unpack_avxvnni,
     .tile_bf16 = pq_tile_bf16_avx2,
     .tile_f32 = pq_tile_f32_avx2,
     .e = &pq_elementwise_avx2,
@@ -35,7 +39,8 @@ static const struct pq_ops ops_avx512vnni = {
     .isa = PQ_ISA_AVX512VNNI,
     .tile_i8 = pq_tile_i8_avx512vnni,
     .tile_i4 = pq_tile_i4_avx512vnni,
-    .unpack_i4 = pq_unpack_i4_avx512vnni,
+    .direct_rows = PQ_MR,
+    .tile_unpack = pq_tile_unpack_avx512vnni,
     .tile_bf16 = pq_tile_bf16_avx512vnni,
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,
@@ -49,7 +54,8 @@ static const struct pq_ops ops_avx512bf16 = {
     .isa = PQ_ISA_AVX512BF16,
     .tile_i8 = pq_tile_i8_avx512vnni,
     .tile_i4 = pq_tile_i4_avx512vnni,
-    .unpack_i4 = pq_unpack_i4_avx512vnni,
+    .direct_rows = PQ_MR,
+    .tile_unpack = pq_tile_unpack_avx512vnni,
     .tile_bf16 = pq_tile_bf16_avx512bf16,
     .tile_f32 = pq_tile_f32_avx512vnni,
     .e = &pq_elementwise_avx512vnni,

@@ -10,7 +10,7 @@
 INLINE void multipliers(__m512i m[2], const struct pq_panel4 *w, int block) {
     const uint8_t *at = w->mults + (size_t)(block >> w->shift) * 16;
     __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at));
-    m[0] = _mm512_and_si512(both, _mm512_set1_epi32(15));
+    m[0] = _mm512_srli_epi32(_mm512_slli_epi32(both, 28), 28);
     m[1] = _mm512_srli_epi32(both, 4);
 }
 
@@ -72,32 +72,83 @@ void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t 
     }
 }
 
-/* code * mult + 128 for the 64 bytes of 16 outputs, of codes + 8: a byte's product stays below 256,
- * so that one multiplication of 16 bits does both of its bytes; offset is 128 - 8 * mult in every
- * byte. */
-INLINE __m512i scaled(__m512i code, __m512i mult16, __m512i offset) {
-    return _mm512_add_epi8(_mm512_mullo_epi16(code, mult16), offset);
+/* Every byte with a constant, from memory: compilers would keep it in a register that sums need. */
+INLINE __m512i low_halves(__m512i bytes) {
+    static const uint32_t low = 0x0f0f0f0f;
+    __asm__("vpandd %1%{1to16%}, %0, %0" : "+v"(bytes) : "m"(low));
+    return bytes;
 }
 
-void pq_unpack_i4_avx512vnni(uint8_t *out, const struct pq_panel4 *w, int blocks) {
-    const __m512i low = _mm512_set1_epi8(15);
-    const uint8_t *codes = w->codes;
-    for (int b = 0; b < blocks; b++) {
-        __m512i m[2], offset[2];
-        multipliers(m, w, b);
-        for (int h = 0; h < 2; h++) {
-            m[h] = _mm512_or_si512(m[h], _mm512_slli_epi32(m[h], 16));
-            __m512i eights =
-                _mm512_slli_epi16(_mm512_or_si512(m[h], _mm512_slli_epi16(m[h], 8)), 3);
-            offset[h] = _mm512_sub_epi8(_mm512_set1_epi8(-128), eights);
-        }
-        for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4, out += 2 * PQ_NR * 4)
-            for (int h = 0; h < 2; h++) {
-                __m512i c = _mm512_loadu_si512(codes + 64 * h);
-                __m512i l = _mm512_and_si512(c, low);
-                __m512i u = _mm512_and_si512(_mm512_srli_epi16(c, 4), low);
-                _mm512_storeu_si512(out + 64 * h, scaled(l, m[h], offset[h]));
-                _mm512_storeu_si512(out + PQ_NR * 4 + 64 * h, scaled(u, m[h], offset[h]));
-            }
+INLINE __m512i plus_128(__m512i bytes) {
+    static const uint32_t high = 0x80808080;
+    __asm__("vpxord %1%{1to16%}, %0, %0" : "+v"(bytes) : "m"(high));
+    return bytes;
+}
+
+/* What makes bytes of a block's codes: code * mult + 128 for the 64 bytes of 16 outputs, of codes +
+ * 8: a byte's product stays below 256, so that one multiplication of 16 bits does both of its
+ * bytes; offset is 128 - 8 * mult in every byte. */
+struct scaling {
+    __m512i mult[2], offset[2];
+};
+
+INLINE struct scaling scaling_of(const struct pq_panel4 *w, int block) {
+    struct scaling s;
+    multipliers(s.mult, w, block);
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        __m512i both = _mm512_or_si512(s.mult[h], _mm512_slli_epi32(s.mult[h], 16));
+        __m512i eights = _mm512_slli_epi16(_mm512_or_si512(both, _mm512_slli_epi16(both, 8)), 3);
+        s.mult[h] = both;
+        s.offset[h] = plus_128(_mm512_sub_epi8(_mm512_setzero_si512(), eights));
     }
+    return s;
+}
+
+/* code * mult + 128 of the low or high halves of the bytes of 16 outputs. */
+INLINE __m512i bytes_of(const uint8_t *codes, int high, __m512i mult, __m512i offset) {
+    __m512i c = _mm512_srli_epi16(_mm512_loadu_si512(codes), 4 * (unsigned)high);
+    return _mm512_add_epi8(_mm512_mullo_epi16(low_halves(c), mult), offset);
+}
+
+INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
+                           uint8_t *out, const struct pq_panel4 *w, int blocks,
+                           struct pq_ahead ahead) {
+    const uint8_t *codes = w->codes;
+    struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
+    __m512i sum[PQ_MR][2];
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        sum[r][0] = sum[r][1] = _mm512_set1_epi32(start[r]);
+    for (int b = 0; b < blocks; b++) {
+        struct scaling s = scaling_of(w, b);
+        KEEP_LOOP
+        for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4) {
+            pq_fetch(&fetch);
+            UNROLL
+            for (int high = 0; high < 2; high++, x += rows, out += PQ_NR * 4) {
+                __m512i w0 = bytes_of(codes, high, s.mult[0], s.offset[0]);
+                __m512i w1 = bytes_of(codes + 64, high, s.mult[1], s.offset[1]);
+                _mm512_storeu_si512(out, w0);
+                _mm512_storeu_si512(out + 64, w1);
+                UNROLL
+                for (int r = 0; r < rows; r++) {
+                    __m512i xr = _mm512_set1_epi32(x[r]);
+                    sum[r][0] = pq_dpbusd(sum[r][0], w0, xr);
+                    sum[r][1] = pq_dpbusd(sum[r][1], w1, xr);
+                }
+            }
+        }
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        _mm512_storeu_si512(acc + r * PQ_NR, sum[r][0]);
+        _mm512_storeu_si512(acc + r * PQ_NR + 16, sum[r][1]);
+    }
+}
+
+void pq_tile_unpack_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
+                               uint8_t *out, const struct pq_panel4 *w, int blocks,
+                               struct pq_ahead ahead) {
+    ROWS_SWITCH(rows, unpacking_tile, acc, start, x, out, w, blocks, ahead)
 }
