@@ -148,7 +148,8 @@ static void keep_best(struct pq_machine *best, const struct pq_machine *now) {
     best->read_gbs = fmax(best->read_gbs, now->read_gbs);
 }
 
-/* The peak of the products that the body's linears are; 0: FP32's, which is not measured. */
+/* The peak of the products that the body's linears are, and of most heads; 0: FP32's, which is not
+ * measured. */
 static double peak_of(const struct pq_bench *bench, const struct pq_bench_subject *subject,
                       const struct pq_machine *machine) {
     if (subject->engine.config->scheme != PQ_SCHEME_FP)
@@ -156,8 +157,12 @@ static double peak_of(const struct pq_bench *bench, const struct pq_bench_subjec
     return bench->options->precision == PQ_PRECISION_FP32 ? 0 : machine->bf16_gflops;
 }
 
-static double gops(const struct pq_bench_subject *subject, double speed) {
-    return 2e-9 * pq_model_token_macs(subject->engine.model) * speed;
+/* Of the linears that every token meets: in decoding, the head's too. */
+static double gops(const struct pq_bench_subject *subject, const struct pq_bench_work *work,
+                   double speed) {
+    const struct pq_config *config = subject->engine.config;
+    double head = work->decode ? (double)config->vocab * config->hidden : 0;
+    return 2e-9 * (pq_model_token_macs(subject->engine.model) + head) * speed;
 }
 
 /* Measure, and then the machine again: *around is what it gave before, and becomes what it gives
@@ -178,7 +183,7 @@ static enum pq_status measure_between(struct pq_bench *bench, struct pq_bench_su
     m->bf16_gflops = (before.bf16_gflops + around->bf16_gflops) / 2;
     m->read_gbs = (before.read_gbs + around->read_gbs) / 2;
     double peak = peak_of(bench, subject, m);
-    round->gops_share = peak > 0 ? gops(subject, round->speed) / peak : 0;
+    round->gops_share = peak > 0 ? gops(subject, work, round->speed) / peak : 0;
     if (work->decode)
         round->gbs_share = read_gbs(subject, work, round->speed) / m->read_gbs;
     return PQ_OK;
@@ -228,7 +233,7 @@ struct pq_bench_result pq_bench_conclude(const struct pq_bench *bench, int index
     struct pq_bench_result r = {
         .median = median, .least = round[0].speed, .most = round[n - 1].speed};
     r.ms = 1e3 * work->batch * (work->decode ? 1 : work->prompt) / median;
-    r.gops = gops(subject, median);
+    r.gops = gops(subject, work, median);
     r.gops_share = (round[low].gops_share + round[high].gops_share) / 2;
     if (work->decode) {
         r.gbs = read_gbs(subject, work, median);

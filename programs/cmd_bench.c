@@ -190,10 +190,10 @@ const struct pq_command pq_command_bench = {
     .summary = "measure speed and memory beside the machine's peak",
     .details =
         "Several checkpoints are measured in turn, round by round, and compared with the first.\n"
-        "GOPS counts two operations a weight of the body's linears; GB/s the weights that\n"
-        "a step of decoding reads, and every sequence's keys and values.  ms is a whole prefill, "
-        "or\n"
-        "a step of decoding.  Shares are of what this machine does with the same threads, "
+        "GOPS counts two operations a weight of the linears that every token meets, in decoding\n"
+        "also the head; GB/s the weights that a step of decoding reads, and every sequence's keys\n"
+        "and values.  ms is a whole prefill, or a step of decoding.  Shares are of what this "
+        "machine does with the same threads, "
         "measured\n"
         "before and after each run: 8-bit or BF16 products from registers, and reading memory.\n"
         "--profile takes the run at the median.  An operator's limit is the time in which its\n"
