@@ -16,11 +16,32 @@ INLINE i32x16 min_int16(i32x16 a, i32x16 b) {
     return m;
 }
 
-INLINE i32x16 max_int16(i32x16 a, i32x16 b) {
+/* The larger of two sizes, not negative. */
+INLINE i32x16 max_size16(i32x16 a, i32x16 b) {
+#ifdef __AVX512F__
     i32x16 m;
     for (int i = 0; i < LANES; i++)
         m[i] = a[i] > b[i] ? a[i] : b[i];
     return m;
+#else /* GCC 12 takes what a loop carries lane by lane where it is wider than a register */
+    i32x16 more = a - b;
+    return b + (more & ~(more >> 31));
+#endif
+}
+
+/* A block of codes in 8 bits. */
+INLINE void narrow(int8_t *to, const i32x16 *codes) {
+#ifdef __AVX512F__
+    for (int h = 0; h < PQ_BLOCK / LANES; h++) {
+        i8x16 bytes = __builtin_convertvector(codes[h], i8x16);
+        memcpy(to + h * LANES, &bytes, sizeof bytes);
+    }
+#else /* lane by lane, too, where it is not a loop */
+    int32_t from[PQ_BLOCK];
+    memcpy(from, codes, sizeof from);
+    for (int i = 0; i < PQ_BLOCK; i++)
+        to[i] = (int8_t)from[i];
+#endif
 }
 
 /* exp(x) of x cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
@@ -70,8 +91,8 @@ static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, 
     i32x16 most[2] = {{0}, {0}}; /* sizes as integers: in the same order, infinity and NaN on top */
     for (int i = 0; i < n; i += PQ_BLOCK)
         for (int h = 0; h < 2; h++)
-            most[h] = max_int16((i32x16)abs16(load(x + i + h * LANES)), most[h]);
-    most[0] = max_int16(most[0], most[1]);
+            most[h] = max_size16((i32x16)abs16(load(x + i + h * LANES)), most[h]);
+    most[0] = max_size16(most[0], most[1]);
     float absmax = max_lanes((f32x16)most[0]);
     bool finite = max_lanes((f32x16)((most[0] >= 0x7f800000) & 0x3f800000)) == 0.0f;
     float inverse = 127.0f / absmax;
@@ -86,12 +107,12 @@ static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, 
     i32x16 total = {0};
     for (int i = 0; i < n; i += PQ_BLOCK) {
         i32x16 block = {0};
-        for (int j = i; j < i + PQ_BLOCK; j += LANES) {
-            i32x16 code = (i32x16)(load(x + j) * inverse + ROUNDER) - 0x4b400000;
-            i8x16 narrow = __builtin_convertvector(code, i8x16);
-            memcpy(q + j, &narrow, sizeof narrow);
-            block += code;
+        i32x16 codes[PQ_BLOCK / LANES];
+        for (int h = 0; h < PQ_BLOCK / LANES; h++) {
+            codes[h] = (i32x16)(load(x + i + h * LANES) * inverse + ROUNDER) - 0x4b400000;
+            block += codes[h];
         }
+        narrow(q + i, codes);
         total += block;
         if (blocks)
             blocks[i / PQ_BLOCK] = sum_int_lanes(block);
