@@ -314,8 +314,7 @@ enum pq_operator {
     PQ_OP_EMBED,
     PQ_OP_QKV_ROWS,
     PQ_OP_QKV,
-    PQ_OP_APPEND,    /* keys, at their positions' angles, and values to the cache */
-    PQ_OP_ATTENTION, /* queries at their angles, too */
+    PQ_OP_ATTENTION, /* keys and values to the cache, and queries' past; at their angles */
     PQ_OP_O_ROWS,
     PQ_OP_O,
     PQ_OP_GATE_UP_ROWS,

@@ -45,9 +45,10 @@ struct tile {
 /* What one thread works with. */
 struct work {
     struct tile tiles[TILES];
-    void *rows;   /* [PQ_MR] of q or p, narrowed, on their way into a tile */
-    void *wide;   /* I8: a panel of values */
-    float *query; /* [head_dim] */
+    void *rows;           /* [PQ_MR] of q or p, narrowed, on their way into a tile */
+    void *wide;           /* I8: a panel of values */
+    float *query;         /* [head_dim] */
+    struct pq_ahead next; /* what this thread's next task begins with; of no bytes: nothing */
 };
 
 /* The next `bytes` at base, where there is memory. */
@@ -102,44 +103,6 @@ static void turn(const struct pq_attention *a, float *y, const float *x, const f
     a->ops->e->rope(y, cos, cos + d / 2, d / 2);
     if (a->kv->hadamard.n)
         a->ops->e->hadamard(y, y, &a->kv->hadamard, false);
-}
-
-/* ---- Append ---------------------------------------------------------------------------------- */
-
-/* The chunk that a task belongs to; *local: its number among the chunk's tasks. */
-static const struct pq_chunk *chunk_of(const struct pq_attention *a, int task, int *local) {
-    int c = 0;
-    while (a->first_task[c + 1] <= task)
-        c++;
-    *local = task - a->first_task[c];
-    return &a->chunks[c];
-}
-
-/* Tasks cut a chunk at fixed positions, so that no two write to one unit of the cache. */
-static void append_task(void *arg, int task, int thread) {
-    const struct pq_attention *a = arg;
-    int local;
-    const struct pq_chunk *chunk = chunk_of(a, task, &local);
-    int slice = local / a->kv->heads + chunk->position / APPEND, head = local % a->kv->heads;
-    int from = slice * APPEND - chunk->position, to = from + APPEND;
-    int d = a->kv->head_dim;
-    float *key = (float *)a->scratch[thread];
-    for (int t = from > 0 ? from : 0; t < to && t < chunk->n; t++) {
-        size_t row = (size_t)(chunk->row + t) * (size_t)a->kv->heads + (size_t)head;
-        turn(a, key, a->k + row * (size_t)d, a->k_norm, chunk->position + t);
-        pq_kv_put(a->kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, key,
-                  a->v + row * (size_t)d, key + d);
-    }
-}
-
-void pq_attention_append(struct pq_pool *pool, const struct pq_attention *a) {
-    a->first_task[0] = 0;
-    for (int c = 0; c < a->n; c++) {
-        const struct pq_chunk *chunk = &a->chunks[c];
-        int slices = (chunk->position + chunk->n - 1) / APPEND - chunk->position / APPEND + 1;
-        a->first_task[c + 1] = a->first_task[c] + slices * a->kv->heads;
-    }
-    pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
 }
 
 /* ---- One tile -------------------------------------------------------------------------------- */
@@ -273,10 +236,36 @@ static const void *widened(const struct pq_attention *a, const struct work *w, c
     return w->wide;
 }
 
-/* What tile t of n fetches while it meets a panel: a part of the one that begins at `next`. */
-static struct pq_ahead ahead_of(const unsigned char *next, size_t bytes, int t, int n) {
-    size_t part = bytes / (size_t)n;
-    return (struct pq_ahead){next + (size_t)t * part, part};
+/* What tile t of n fetches while it meets a panel: a part of what is met next. */
+static struct pq_ahead part_of(struct pq_ahead next, int t, int n) {
+    size_t bytes = next.bytes / (size_t)n;
+    return (struct pq_ahead){(const unsigned char *)next.from + (size_t)t * bytes, bytes};
+}
+
+static size_t key_bytes(const struct pq_attention *a) {
+    return (size_t)(a->kv->head_dim / pq_unit_values(a->kv->kind)) * PQ_NR * 4;
+}
+
+/* Of a panel of values, so many positions. */
+static size_t value_bytes(const struct pq_attention *a, int positions) {
+    int v = pq_unit_values(a->kv->kind);
+    return (size_t)((positions + v - 1) / v) * PQ_NR * 4;
+}
+
+/* What is met after panel p of a block's keys, of whose positions n are seen: the next one, or
+ * values.  Those of a task's last block were fetched before, if another task follows. */
+static struct pq_ahead after_keys(const struct pq_attention *a, const struct work *w,
+                                  const struct pq_kv_block *block, int p, int n, bool last) {
+    size_t bytes = key_bytes(a);
+    if ((p + 1) * PQ_NR < n)
+        return (struct pq_ahead){block->keys + (size_t)(p + 1) * bytes, bytes};
+    return last && w->next.bytes ? w->next : (struct pq_ahead){block->values, value_bytes(a, n)};
+}
+
+static struct pq_ahead after_values(const struct pq_attention *a, const struct pq_kv_block *block,
+                                    int p, int n) {
+    bool more = (p + 1) * PQ_NR < a->kv->head_dim;
+    return (struct pq_ahead){values_of(a, block, p + 1), more ? value_bytes(a, n) : 0};
 }
 
 /* The first n tiles, which follow each other, meet one block: panel by panel, so that a panel comes
@@ -287,24 +276,25 @@ static void meet(const struct pq_attention *a, const struct work *w, int n, int 
     struct pq_kv_block block =
         pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
     int most = seen_of(last, index), v = pq_unit_values(a->fp);
-    size_t bytes = (size_t)a->kv->head_dim / (size_t)pq_unit_values(a->kv->kind) * PQ_NR * 4;
+    bool ends = seen_of(last, index + 1) == 0;
     pq_tile_fp_fn *multiply = a->fp == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
-    for (int p = 0; p * PQ_NR < most; p++)
+    for (int p = 0; p * PQ_NR < most; p++) {
+        struct pq_ahead next = after_keys(a, w, &block, p, most, ends);
         for (int t = 0; t < n; t++)
             if (p * PQ_NR < seen_of(&tiles[t], index))
-                score(a, &tiles[t], &block, p,
-                      ahead_of(block.keys + (size_t)(p + 1) * bytes, bytes, t, n));
+                score(a, &tiles[t], &block, p, part_of(next, t, n));
+    }
     for (int t = 0; t < n; t++)
         if (seen_of(&tiles[t], index) > 0)
             weigh(a, w, &tiles[t], &block, index * PQ_KV_BLOCK, seen_of(&tiles[t], index), sums[t]);
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
         const void *values = widened(a, w, values_of(a, &block, p), most);
-        const unsigned char *next = values_of(a, &block, p + 1);
+        struct pq_ahead next = after_values(a, &block, p, most);
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
                 multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values,
-                         seen, ahead_of(next, (size_t)(values_of(a, &block, p + 2) - next), t, n));
+                         seen, part_of(next, t, n));
         }
     }
 }
@@ -374,6 +364,85 @@ static int tasks_of(const struct section *s, const struct pq_chunk *chunk) {
     return s->split ? tasks * spans_of(chunk->position + chunk->n) : tasks;
 }
 
+/* The chunk that a task belongs to; *local: its number among the chunk's tasks. */
+static const struct pq_chunk *chunk_of(const struct pq_attention *a, int task, int *local) {
+    int c = 0;
+    while (a->first_task[c + 1] <= task)
+        c++;
+    *local = task - a->first_task[c];
+    return &a->chunks[c];
+}
+
+/* ---- Append ---------------------------------------------------------------------------------- */
+
+/* Keys and values of one head of a chunk's tokens from..to-1. */
+static void append(const struct pq_attention *a, const struct pq_chunk *chunk, int head, int from,
+                   int to, void *scratch) {
+    int d = a->kv->head_dim;
+    float *key = scratch;
+    for (int t = from; t < to; t++) {
+        size_t row = (size_t)(chunk->row + t) * (size_t)a->kv->heads + (size_t)head;
+        turn(a, key, a->k + row * (size_t)d, a->k_norm, chunk->position + t);
+        pq_kv_put(a->kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, key,
+                  a->v + row * (size_t)d, key + d);
+    }
+}
+
+/* Whether each head of a chunk is one task, which then appends what it attends to: a key is a unit
+ * a cache line, and the lines are still there. */
+static bool appends_itself(const struct section *s, const struct pq_chunk *chunk) {
+    return tasks_of(s, chunk) == s->a->kv->heads;
+}
+
+/* Tasks cut a chunk at fixed positions, so that no two write to one unit of the cache. */
+static void append_task(void *arg, int task, int thread) {
+    const struct pq_attention *a = arg;
+    int local;
+    const struct pq_chunk *chunk = chunk_of(a, task, &local);
+    int slice = local / a->kv->heads + chunk->position / APPEND, head = local % a->kv->heads;
+    int from = slice * APPEND - chunk->position, to = from + APPEND;
+    append(a, chunk, head, from > 0 ? from : 0, to < chunk->n ? to : chunk->n, a->scratch[thread]);
+}
+
+/* The chunks that do not themselves. */
+static void append_others(struct pq_pool *pool, const struct section *s) {
+    const struct pq_attention *a = s->a;
+    a->first_task[0] = 0;
+    for (int c = 0; c < a->n; c++) {
+        const struct pq_chunk *chunk = &a->chunks[c];
+        int slices = (chunk->position + chunk->n - 1) / APPEND - chunk->position / APPEND + 1;
+        int tasks = appends_itself(s, chunk) ? 0 : slices * a->kv->heads;
+        a->first_task[c + 1] = a->first_task[c] + tasks;
+    }
+    pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
+}
+
+static void fetch_lines(const unsigned char *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(from + i);
+}
+
+/* What a task that appends writes to and then meets, around its chunk's first position: values are
+ * fetched at once, the panel of keys is what to fetch beside a product. */
+static struct pq_ahead fetch(const struct section *s, int task) {
+    const struct pq_attention *a = s->a;
+    int local;
+    if (task == a->first_task[a->n])
+        return (struct pq_ahead){0};
+    const struct pq_chunk *chunk = chunk_of(a, task, &local);
+    if (!appends_itself(s, chunk))
+        return (struct pq_ahead){0};
+    struct pq_kv_block block =
+        pq_kv_block(a->kv, a->layer, chunk->sequence, local, chunk->position / PQ_KV_BLOCK);
+    int at = chunk->position % PQ_KV_BLOCK, panel = at / PQ_NR;
+    for (int p = 0; p < a->kv->head_dim / PQ_NR; p++)
+        fetch_lines(values_of(a, &block, p) + value_bytes(a, panel * PQ_NR),
+                    value_bytes(a, at % PQ_NR + 1));
+    return (struct pq_ahead){block.keys + (size_t)panel * key_bytes(a), key_bytes(a)};
+}
+
+/* ---- Attend ---------------------------------------------------------------------------------- */
+
 /* Where the sums of a tile over a span are kept until they are merged. */
 static float *partial_at(const struct section *s, const struct tile *t, int span) {
     const struct pq_attention *a = s->a;
@@ -405,11 +474,14 @@ static void run_task(void *arg, int task, int thread) {
     int local;
     const struct pq_chunk *chunk = chunk_of(a, task, &local);
     place(&w, a->scratch[thread], a->kv->head_dim);
+    w.next = fetch(s, task + 1);
     /* Head by head, whose past then stays in a cache that the threads share.  The last tokens have
      * the longest past: they go first, so that no thread ends alone. */
     int each = tasks_of(s, chunk) / a->kv->heads, head = local / each;
     int spans = s->split ? spans_of(chunk->position + chunk->n) : 1;
     int rest = each - 1 - local % each, first = rest / spans * s->grain, span = rest % spans, n = 0;
+    if (appends_itself(s, chunk))
+        append(a, chunk, head, 0, chunk->n, w.rows);
     for (; n < s->grain && first + n < tiles_of(a, chunk); n++) {
         choose(a, &w.tiles[n], chunk, head, first + n);
         take_queries(a, &w, &w.tiles[n]);
@@ -449,6 +521,7 @@ void pq_attention_run(struct pq_pool *pool, const struct pq_attention *a) {
     s.split = s.tokens <= a->partial_tokens && longest > SPAN;
     s.grain = s.split ? 1 : tiles / (4 * pq_pool_threads(pool));
     s.grain = s.grain < 1 ? 1 : s.grain > TILES ? TILES : s.grain;
+    append_others(pool, &s);
     a->first_task[0] = 0;
     for (int c = 0; c < a->n; c++)
         a->first_task[c + 1] = a->first_task[c] + tasks_of(&s, &a->chunks[c]);

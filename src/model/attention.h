@@ -35,10 +35,8 @@ size_t pq_attention_scratch(int head_dim);
 /* What `tokens` tokens with a past of up to `positions` need for its parts. */
 size_t pq_attention_partial(int tokens, int heads, int head_dim, int positions);
 
-/* Append keys, normalized where the family does and rotated, and values to the cache. */
-void pq_attention_append(struct pq_pool *pool, const struct pq_attention *a);
-
-/* out = softmax(q k^T / sqrt(head_dim)) v over each token's own past and itself, q normalized and
+/* Append keys, normalized where the family does and rotated, and values to the cache; then
+ * out = softmax(q k^T / sqrt(head_dim)) v over each token's own past and itself, q normalized and
  * rotated as the keys are, by blocks of the cache (Dao, arXiv:2307.08691 algorithm 1): nothing
  * grows with the square of the length.
  *

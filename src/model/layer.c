@@ -175,8 +175,6 @@ void pq_pass_attention(const struct pq_pass *p, const struct pq_layer *layer, in
                              .partial_tokens = s->partial_tokens,
                              .scratch = s->thread};
     pq_profile_begin(p->ctx);
-    pq_attention_append(p->ctx->pool, &a);
-    pq_profile_end(p->ctx, PQ_OP_APPEND);
     pq_attention_run(p->ctx->pool, &a);
     pq_profile_end(p->ctx, PQ_OP_ATTENTION);
 }

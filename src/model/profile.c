@@ -53,7 +53,6 @@ static void count_rows(const struct pq_pass *p, enum pq_operator rows, enum pq_o
  * A chunk reads its past once at least. */
 static void count_attention(const struct pq_pass *p) {
     const struct pq_config *c = &p->model->config;
-    struct pq_operator_cost *append = &p->ctx->profile->cost[PQ_OP_APPEND];
     struct pq_operator_cost *attention = &p->ctx->profile->cost[PQ_OP_ATTENTION];
     double position = (double)pq_context_position_bytes(p->ctx); /* of all layers */
     double q = (double)c->layers * c->heads * c->head_dim;
@@ -61,9 +60,9 @@ static void count_attention(const struct pq_pass *p) {
     for (int i = 0; i < p->n_chunks; i++) {
         const struct pq_chunk *chunk = &p->s->chunks[i];
         double n = chunk->n, seen = n * chunk->position + n * (n + 1) / 2;
-        append->bytes += n * (2 * kv * sizeof(float) + position);
         attention->fp_ops += 4 * q * seen; /* q k and p v, 2 operations each */
-        attention->bytes += n * 2 * q * sizeof(float) + (chunk->position + n) * position;
+        attention->bytes += n * (2 * q + 2 * kv) * sizeof(float);
+        attention->bytes += (chunk->position + 2 * n) * position;
     }
 }
 
@@ -115,7 +114,6 @@ const char *pq_operator_name(enum pq_operator op) {
         [PQ_OP_EMBED] = "embedding",
         [PQ_OP_QKV_ROWS] = "rows for q,k,v",
         [PQ_OP_QKV] = "q,k,v",
-        [PQ_OP_APPEND] = "cache append",
         [PQ_OP_ATTENTION] = "attention",
         [PQ_OP_O_ROWS] = "rows for o",
         [PQ_OP_O] = "o",

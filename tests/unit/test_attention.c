@@ -99,7 +99,6 @@ static void feed(struct bed *b, const struct pq_ops *ops, int from, int n, int l
                              .partial = b->partial,
                              .partial_tokens = THREADS,
                              .scratch = b->scratch};
-    pq_attention_append(pool, &a);
     pq_attention_run(pool, &a);
     for (int i = 0; i < rows; i++) {
         size_t at = (size_t)(i < n ? from + i : second + i - n);
