@@ -73,22 +73,13 @@ void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind 
     }
 }
 
-static int tiles_of(int m) {
-    return (m + PQ_MR - 1) / PQ_MR;
-}
-
-/* The row that tile t of m rows begins at. */
-static int first_row(int m, int t) {
-    return (int)((int64_t)m * t / tiles_of(m));
-}
-
 static int tile_rows(int m, int t) {
-    return first_row(m, t + 1) - first_row(m, t);
+    return pq_first_row(m, t + 1) - pq_first_row(m, t);
 }
 
 /* The tile that row r belongs to. */
 static int tile_of(int m, int r) {
-    return (int)((((int64_t)r + 1) * tiles_of(m) - 1) / m);
+    return (int)((((int64_t)r + 1) * pq_tiles(m) - 1) / m);
 }
 
 size_t pq_rows_scratch(int k) {
@@ -110,7 +101,8 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
 static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, uint32_t *tiles,
                        int r, int n, const uint32_t *from, int units) {
     for (int end = r + n, here; r < end; r += here, from += here * units) {
-        int t = tile_of(rows->m, r), first = first_row(rows->m, t), height = tile_rows(rows->m, t);
+        int t = tile_of(rows->m, r), height = tile_rows(rows->m, t);
+        int first = pq_first_row(rows->m, t);
         here = (first + height < end ? first + height : end) - r;
         e->interleave(tiles + (size_t)first * (size_t)units + r - first, height, from, here, units);
     }
@@ -193,7 +185,7 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
  * beside all products of few rows, and of many what is fetched is still there when it is needed. */
 static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
     size_t bytes = p->w->panel_bytes;
-    int tiles = tiles_of(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
+    int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
     int part = t - (tiles - parts);
     const unsigned char *next = p->w->panel + (size_t)(p->index + 1) * bytes;
     if (part < 0 || s->m < FETCH_ROWS || p->index + 1 == pq_linear_panels(p->w))
@@ -214,7 +206,7 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
 static void multiply_tile(const struct section *s, const struct panel *p, int t, float *y,
                           size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
-    int first = first_row(s->m, t), height = tile_rows(s->m, t), column = p->index * PQ_NR;
+    int first = pq_first_row(s->m, t), height = tile_rows(s->m, t), column = p->index * PQ_NR;
     struct pq_ahead ahead = ahead_of(s, p, t);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
     const float *bias = p->w->bias + column;
@@ -255,8 +247,8 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
     struct panel p = panel_of(s, w, index, scratch), gate = {0};
     if (product->gate)
         gate = panel_of(s, product->gate, index, scratch + unpacked_bytes(w->k));
-    for (int t = 0; t < tiles_of(s->m); t++) {
-        float *y = product->y + (size_t)first_row(s->m, t) * product->ldy + column;
+    for (int t = 0; t < pq_tiles(s->m); t++) {
+        float *y = product->y + (size_t)pq_first_row(s->m, t) * product->ldy + column;
         fetch_rows(y, product->ldy, tile_rows(s->m, t));
         if (product->gate)
             gated_tile(s, &gate, &p, t, y, product->ldy, n);
@@ -299,7 +291,7 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
                         .products = products,
                         .threads = pq_pool_threads(pool),
                         .scratch = scratch};
-    int panels = 0, tiles = tiles_of(s.m);
+    int panels = 0, tiles = pq_tiles(s.m);
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
     s.grain = 1 + panels / (s.threads * TASKS_PER_THREAD * tiles);

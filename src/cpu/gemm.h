@@ -56,6 +56,15 @@ struct pq_rows {
                          4-bit panel is multiplied as it is */
 };
 
+/* The tiles of m rows, and the row that tile t begins with. */
+static inline int pq_tiles(int m) {
+    return (m + PQ_MR - 1) / PQ_MR;
+}
+
+static inline int pq_first_row(int m, int t) {
+    return (int)((int64_t)m * t / pq_tiles(m));
+}
+
 /* Memory for m rows of k values of any kind, and its division for one kind and these kernels. */
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,

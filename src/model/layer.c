@@ -96,15 +96,18 @@ static void make_rows(const struct making *making, int r, int n, unsigned char *
         pq_rows_set(&making->forms.fp, p->e, r, n, x, input->width, temp);
 }
 
-static void make_task(void *arg, int task, int thread) {
+/* A task is a whole tile: threads that set rows of one would take its cache lines from each other.
+ */
+static void make_task(void *arg, int tile, int thread) {
     const struct making *making = arg;
-    int r = task * PQ_SET_ROWS, left = making->input.m - r;
-    make_rows(making, r, left < PQ_SET_ROWS ? left : PQ_SET_ROWS, making->pass->s->thread[thread]);
+    int end = pq_first_row(making->input.m, tile + 1);
+    for (int r = pq_first_row(making->input.m, tile); r < end; r += PQ_SET_ROWS)
+        make_rows(making, r, end - r < PQ_SET_ROWS ? end - r : PQ_SET_ROWS,
+                  making->pass->s->thread[thread]);
 }
 
 static void make(struct making *making) {
-    int tasks = (making->input.m + PQ_SET_ROWS - 1) / PQ_SET_ROWS;
-    pq_pool_run(making->pass->ctx->pool, tasks, make_task, making);
+    pq_pool_run(making->pass->ctx->pool, pq_tiles(making->input.m), make_task, making);
 }
 
 static void want(struct making *making, const struct pq_linear *linear) {
