@@ -109,12 +109,12 @@ $(BUILD)/%.o: %.cc
 $(BUILD)/tests/%: tests/%.c $(PROG_PARTS) $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
 	$(say) $@
-	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_OPT) -Itests -Iprograms $^ -o $@ $(LDFLAGS) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_OPT) -Itests -Iprograms $(filter-out %.h,$^) -o $@ $(LDFLAGS) $(LIBS)
 
 $(BUILD)/cpu/tests/%: tests/%.c $(CPU_OBJ)
 	@mkdir -p $(@D)
 	$(say) $@
-	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_OPT) -Itests $^ -o $@ $(LDFLAGS) -lm -pthread
+	$(Q)$(CC) $(CFLAGS_ALL) $(TEST_OPT) -Itests $(filter-out %.h,$^) -o $@ $(LDFLAGS) -lm -pthread
 
 $(BUILD)/%: tools/%.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
@@ -151,7 +151,7 @@ FUZZ_SECONDS ?= 60
 $(BUILD)/tests/fuzz/smoke_%: tests/fuzz/fuzz_%.c tests/fuzz/smoke.c $(BUILD)/libpanq.a
 	@mkdir -p $(@D)
 	$(say) $@
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests/fuzz $^ -o $@ $(LDFLAGS) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests/fuzz $(filter-out %.h,$^) -o $@ $(LDFLAGS) $(LIBS)
 fuzz-smoke: $(FUZZ:%=$(BUILD)/tests/fuzz/smoke_%)
 	$(BUILD)/tests/fuzz/smoke_safetensors 30000 tests/fuzz/seeds/small.safetensors
 	$(BUILD)/tests/fuzz/smoke_config 20000 tests/fuzz/seeds/w8a8.json \
