@@ -394,12 +394,18 @@ static bool appends_itself(const struct section *s, const struct pq_chunk *chunk
     return tasks_of(s, chunk) == s->a->kv->heads;
 }
 
-/* Tasks cut a chunk at fixed positions, so that no two write to one unit of the cache. */
+static int slices_of(const struct pq_chunk *chunk) {
+    return (chunk->position + chunk->n - 1) / APPEND - chunk->position / APPEND + 1;
+}
+
+/* Tasks cut a chunk at fixed positions, so that no two write to one unit of the cache; head by head
+ * as attention's do, so that a core meets what it appended. */
 static void append_task(void *arg, int task, int thread) {
     const struct pq_attention *a = arg;
     int local;
     const struct pq_chunk *chunk = chunk_of(a, task, &local);
-    int slice = local / a->kv->heads + chunk->position / APPEND, head = local % a->kv->heads;
+    int slices = slices_of(chunk), head = local / slices;
+    int slice = chunk->position / APPEND + local % slices;
     int from = slice * APPEND - chunk->position, to = from + APPEND;
     append(a, chunk, head, from > 0 ? from : 0, to < chunk->n ? to : chunk->n, a->scratch[thread]);
 }
@@ -410,8 +416,7 @@ static void append_others(struct pq_pool *pool, const struct section *s) {
     a->first_task[0] = 0;
     for (int c = 0; c < a->n; c++) {
         const struct pq_chunk *chunk = &a->chunks[c];
-        int slices = (chunk->position + chunk->n - 1) / APPEND - chunk->position / APPEND + 1;
-        int tasks = appends_itself(s, chunk) ? 0 : slices * a->kv->heads;
+        int tasks = appends_itself(s, chunk) ? 0 : slices_of(chunk) * a->kv->heads;
         a->first_task[c + 1] = a->first_task[c] + tasks;
     }
     pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
