@@ -101,11 +101,17 @@ bool pq_hadamard_exists(int n) {
     return choose(n, &plan);
 }
 
+static int sign_at(int order, bool transposed, int in, int out) {
+    return transposed ? base_sign(order, out, in) : base_sign(order, in, out);
+}
+
 /* signs of the base, or of its transpose, by fours of inputs; an output is a column. */
 static void fill(uint8_t *signs, int order, bool transposed) {
     for (int out = 0; out < order; out++)
         for (int in = 0; in < order; in++) {
-            int sign = transposed ? base_sign(order, out, in) : base_sign(order, in, out);
+            int sign = sign_at(order, transposed, in, out);
+            if (in % 4 > 0)
+                sign *= sign_at(order, transposed, in / 4 * 4, out);
             uint8_t *at = signs + (out / 4 * (order / 4) + in / 4) * 4 + out % 4;
             *at |= (uint8_t)((sign < 0) << in % 4);
         }

@@ -7,8 +7,8 @@
  * matrices", J. Math. Phys. 12, 1933).  Those of the first kind are not symmetric, so that x H and
  * x H^T differ.
  *
- * A base's signs are kept by fours: the sum over four inputs is one of 16, which are made once
- * and looked up for every output, so that an output costs base / 4 additions (Arlazarov et al.,
+ * A base's signs are kept by fours: the sum over four inputs is one of 8 or its negative, which are
+ * made once and looked up for every output, so that an output costs base / 4 additions (Arlazarov et al.,
  * "On economical construction of the transitive closure of a directed graph", 1970). */
 #ifndef PQ_CPU_HADAMARD_H
 #define PQ_CPU_HADAMARD_H
@@ -25,8 +25,8 @@ enum {
 struct pq_hadamard {
     int n, width;
     int bases, base[PQ_HADAMARD_BASES];
-    /* owned [base / 4 outputs][base / 4 inputs][4 outputs] of H and of H^T: bit i is set where
-     * input i of the four is subtracted */
+    /* owned [base / 4 outputs][base / 4 inputs][4 outputs] of H and of H^T: bit 0 is set where the
+     * first of four inputs is subtracted, bit i where input i's sign is not the first one's */
     uint8_t *signs[PQ_HADAMARD_BASES], *signs_t[PQ_HADAMARD_BASES];
 };
 

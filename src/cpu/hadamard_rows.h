@@ -87,27 +87,35 @@ static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, RE
         PASTE_REAL(pass)(y, n, step, 2);
 }
 
-/* All signed sums of four vectors, `stride` numbers apart. */
+/* The signed sums of four vectors, `stride` numbers apart, that begin with the first one added. */
 INLINE void PASTE_REAL(tabulate)(VECTOR *sums, const REAL *x, size_t stride) {
     VECTOR a = PASTE_REAL(get)(x), b = PASTE_REAL(get)(x + stride);
     VECTOR c = PASTE_REAL(get)(x + 2 * stride), d = PASTE_REAL(get)(x + 3 * stride);
-    VECTOR low[] = {a + b, b - a, a - b, -a - b}, high[] = {c + d, d - c, c - d, -c - d};
-    for (int s = 0; s < 16; s++)
-        sums[s] = low[s % 4] + high[s / 4];
+    VECTOR low[] = {a + b, a - b}, high[] = {c + d, d - c};
+    for (int s = 0; s < 4; s++) {
+        sums[s] = low[s % 2] + high[s / 2];
+        sums[s + 4] = low[s % 2] - high[1 - s / 2];
+    }
+}
+
+INLINE VECTOR PASTE_REAL(signed_sum)(const VECTOR *sums, int signs) {
+    static const REAL unit[] = {1, -1};
+    return sums[signs >> 1] * unit[signs & 1];
 }
 
 /* One base, on `order` vectors of x that are `stride` numbers apart. */
 static void PASTE_REAL(mix)(REAL *x, int order, size_t stride, const uint8_t *signs) {
-    VECTOR sums[PQ_HADAMARD_BASE / 4][16];
+    VECTOR sums[PQ_HADAMARD_BASE / 4][8];
     int fours = order / 4;
     for (int g = 0; g < fours; g++)
         PASTE_REAL(tabulate)(sums[g], x + (size_t)g * 4 * stride, stride);
     for (int out = 0; out < fours; out++, x += 4 * stride) {
-        VECTOR y[4] = {sums[0][signs[0]], sums[0][signs[1]], sums[0][signs[2]], sums[0][signs[3]]};
-        signs += 4;
-        for (int g = 1; g < fours; g++, signs += 4)
+        VECTOR y[4];
+        for (int i = 0; i < 4; i++)
+            y[i] = PASTE_REAL(signed_sum)(sums[0], *signs++);
+        for (int g = 1; g < fours; g++)
             for (int i = 0; i < 4; i++)
-                y[i] += sums[g][signs[i]];
+                y[i] += PASTE_REAL(signed_sum)(sums[g], *signs++);
         for (size_t i = 0; i < 4; i++)
             PASTE_REAL(put)(x + i * stride, y[i]);
     }
