@@ -97,15 +97,12 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
     rows->start[r] = -128 * sum;
 }
 
-/* from [n][units], of rows r .. r + n - 1, to their places in tiles. */
+/* from [n][units], of rows r .. r + n - 1, to their places in a tile. */
 static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, uint32_t *tiles,
                        int r, int n, const uint32_t *from, int units) {
-    for (int end = r + n, here; r < end; r += here, from += here * units) {
-        int t = tile_of(rows->m, r), height = tile_rows(rows->m, t);
-        int first = pq_first_row(rows->m, t);
-        here = (first + height < end ? first + height : end) - r;
-        e->interleave(tiles + (size_t)first * (size_t)units + r - first, height, from, here, units);
-    }
+    int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t);
+    uint32_t *to = tiles + (size_t)first * (size_t)units + r - first;
+    e->interleave(to, tile_rows(rows->m, t), from, n, units);
 }
 
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,

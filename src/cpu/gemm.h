@@ -69,7 +69,7 @@ static inline int pq_first_row(int m, int t) {
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);
-/* Set rows r .. r + n - 1, at most PQ_SET_ROWS, from x [n][k]; temp holds
+/* Set rows r .. r + n - 1, of one tile and at most PQ_SET_ROWS, from x [n][k]; temp holds
  * pq_rows_scratch(k) bytes.  Different rows may be set at the same time. */
 enum { PQ_SET_ROWS = 4 };
 size_t pq_rows_scratch(int k);

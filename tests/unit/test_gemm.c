@@ -129,11 +129,12 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
     void *temp = malloc(pq_rows_scratch(K));
     pq_rows_place(rows, ops, integers ? PQ_KIND_I8 : kind, m, K, memory);
-    for (int r = 0, n; r < m; r += n) { /* of every number that a call takes */
-        int room = PQ_MR - r % PQ_MR, most = m - r < room ? m - r : room;
-        n = most < 1 + r % PQ_SET_ROWS ? most : 1 + r % PQ_SET_ROWS;
-        pq_rows_set(rows, ops->e, r, n, x[r], K, temp);
-    }
+    for (int t = 0; t < pq_tiles(m); t++)
+        for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
+            int left = pq_first_row(m, t + 1) - r, some = 1 + r % PQ_SET_ROWS;
+            n = left < some ? left : some; /* every number that a call takes */
+            pq_rows_set(rows, ops->e, r, n, x[r], K, temp);
+        }
     void *scratch[8];
     for (int t = 0; t < threads; t++)
         scratch[t] = malloc(pq_multiply_scratch(K, true));
