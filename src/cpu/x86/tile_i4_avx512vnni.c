@@ -6,7 +6,8 @@
 #include "cpu/x86/fetch.h"
 #include "cpu/x86/vnni.h"
 
-/* The multipliers of a block's group: m[0] of outputs 0..15, m[1] of 16..31, as int32. */
+/* The multipliers of a block's group: m[0] of outputs 0..15, m[1] of 16..31, as int32.  By shifts,
+ * because a mask would take a register. */
 INLINE void multipliers(__m512i m[2], const struct pq_panel4 *w, int block) {
     const uint8_t *at = w->mults + (size_t)(block >> w->shift) * 16;
     __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at));
