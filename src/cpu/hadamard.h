@@ -8,8 +8,8 @@
  * x H^T differ.
  *
  * A base's signs are kept by fours: the sum over four inputs is one of 8 or its negative, which are
- * made once and looked up for every output, so that an output costs base / 4 additions (Arlazarov et al.,
- * "On economical construction of the transitive closure of a directed graph", 1970). */
+ * made once and looked up for every output, so that an output costs base / 4 additions (Arlazarov
+ * et al., "On economical construction of the transitive closure of a directed graph", 1970). */
 #ifndef PQ_CPU_HADAMARD_H
 #define PQ_CPU_HADAMARD_H
 
