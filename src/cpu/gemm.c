@@ -11,8 +11,9 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    FETCH_TILES = 4, /* of a panel, that fetch the next one */
-    FETCH_ROWS = 4, /* below, the processor itself fetches what one tile streams past, and better */
+    FETCH_TILES = 4,       /* of a panel, that fetch the next one */
+    FETCH_ROWS = 5,        /* with fewer, a tile fetches what it will meet itself, */
+    FETCH_DISTANCE = 4096, /* so many bytes before */
 };
 
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
@@ -179,16 +180,20 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
 }
 
 /* What tile t fetches of the next panel: the last few an equal part each, so that memory works
- * beside all products of few rows, and of many what is fetched is still there when it is needed. */
+ * beside all products of few rows, and of many what is fetched is still there when it is needed.
+ * A tile of very few rows waits for memory throughout: the processor fetches for it, but begins
+ * anew with every page and every panel. */
 static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
     size_t bytes = p->w->panel_bytes;
+    const unsigned char *panel = p->w->panel + (size_t)p->index * bytes;
     int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
     int part = t - (tiles - parts);
-    const unsigned char *next = p->w->panel + (size_t)(p->index + 1) * bytes;
-    if (part < 0 || s->m < FETCH_ROWS || p->index + 1 == pq_linear_panels(p->w))
-        return (struct pq_ahead){p->w->panel, 0};
-    bytes /= (size_t)parts;
-    return (struct pq_ahead){next + (size_t)part * bytes, bytes};
+    if (part < 0 || p->index + 1 == pq_linear_panels(p->w))
+        return (struct pq_ahead){panel, 0};
+    if (s->m < FETCH_ROWS)
+        return (struct pq_ahead){panel + (bytes < FETCH_DISTANCE ? bytes : FETCH_DISTANCE), bytes};
+    size_t each = bytes / (size_t)parts;
+    return (struct pq_ahead){panel + bytes + (size_t)part * each, each};
 }
 
 /* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
