@@ -50,11 +50,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
             total[r][1] = _mm512_add_epi32(total[r][1], _mm512_mullo_epi32(sum[r][1], m[1]));
         }
     }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_storeu_si512(acc + r * PQ_NR, total[r][0]);
-        _mm512_storeu_si512(acc + r * PQ_NR + 16, total[r][1]);
-    }
+    pq_end_sums(rows, acc, total);
 }
 
 void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t *sums,
@@ -118,9 +114,7 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
     const uint8_t *codes = w->codes;
     struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
     __m512i sum[PQ_MR][2];
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm512_set1_epi32(start[r]);
+    pq_begin_sums(rows, sum, start);
     for (int b = 0; b < blocks; b++) {
         struct scaling s = scaling_of(w, b);
         KEEP_LOOP
@@ -132,20 +126,11 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
                 __m512i w1 = bytes_of(codes + 64, high, s.mult[1], s.offset[1]);
                 _mm512_storeu_si512(out, w0);
                 _mm512_storeu_si512(out + 64, w1);
-                UNROLL
-                for (int r = 0; r < rows; r++) {
-                    __m512i xr = _mm512_set1_epi32(x[r]);
-                    sum[r][0] = pq_dpbusd(sum[r][0], w0, xr);
-                    sum[r][1] = pq_dpbusd(sum[r][1], w1, xr);
-                }
+                pq_add_products(rows, sum, w0, w1, x);
             }
         }
     }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_storeu_si512(acc + r * PQ_NR, sum[r][0]);
-        _mm512_storeu_si512(acc + r * PQ_NR + 16, sum[r][1]);
-    }
+    pq_end_sums(rows, acc, sum);
 }
 
 void pq_tile_unpack_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,

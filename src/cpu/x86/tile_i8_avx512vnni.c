@@ -8,25 +8,14 @@
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
                  const uint8_t *w, int units, struct pq_ahead ahead) {
     __m512i sum[PQ_MR][2];
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm512_set1_epi32(start[r]);
+    pq_begin_sums(rows, sum, start);
     struct pq_fetch fetch = pq_fetch_begin(ahead, units);
     for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
         pq_fetch(&fetch);
         __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m512i xr = _mm512_set1_epi32(x[r]);
-            sum[r][0] = pq_dpbusd(sum[r][0], w0, xr);
-            sum[r][1] = pq_dpbusd(sum[r][1], w1, xr);
-        }
+        pq_add_products(rows, sum, w0, w1, x);
     }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_storeu_si512(acc + r * PQ_NR, sum[r][0]);
-        _mm512_storeu_si512(acc + r * PQ_NR + 16, sum[r][1]);
-    }
+    pq_end_sums(rows, acc, sum);
 }
 
 void pq_tile_i8_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
