@@ -61,15 +61,18 @@ size_t pq_rows_bytes(int m, int k) {
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory) {
     size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
-    *rows = (struct pq_rows){
-        .kind = kind, .m = m, .units = (int)padded / pq_unit_values(kind), .x = memory};
-    if (kind == PQ_KIND_I8) {
+    bool integers = kind == PQ_KIND_I8 || kind == PQ_KIND_I4;
+    *rows = (struct pq_rows){.kind = integers ? PQ_KIND_I8 : kind,
+                             .m = m,
+                             .units = (int)padded / pq_unit_values(kind),
+                             .x = memory};
+    if (integers) {
         unsigned char *at = rows->x + align64((size_t)m * padded);
         rows->scale = (float *)at;
         at += align64((size_t)m * sizeof(float));
         rows->start = (int32_t *)at;
         at += align64((size_t)m * sizeof(int32_t));
-        if (m <= ops->direct_rows)
+        if (kind == PQ_KIND_I4 && m <= ops->direct_rows)
             rows->sums = (int32_t *)at;
     }
 }

@@ -52,8 +52,8 @@ struct pq_rows {
     unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], -128 times the sum of a row's codes: see pq_tile_i8_fn */
-    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL for so many rows that no
-                         4-bit panel is multiplied as it is */
+    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
+                         multiplied as it is */
 };
 
 /* The tiles of m rows, and the row that tile t begins with. */
@@ -65,7 +65,8 @@ static inline int pq_first_row(int m, int t) {
     return (int)((int64_t)m * t / pq_tiles(m));
 }
 
-/* Memory for m rows of k values of any kind, and its division for one kind and these kernels. */
+/* Memory for m rows of k values of any kind, and its division for linears of one kind and these
+ * kernels; I4: of 4 and of 8 bits. */
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);

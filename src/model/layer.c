@@ -54,7 +54,7 @@ struct making {
     const struct pq_pass *pass;
     struct input input;
     struct pq_inputs forms;
-    bool want_integers, want_fp; /* the forms that the linears take */
+    bool want_integers, want_sums, want_fp; /* the forms that the linears take */
 };
 
 /* The norm of x: of a rotated one in the channels that gamma belongs to. */
@@ -112,6 +112,7 @@ static void make(struct making *making) {
 
 static void want(struct making *making, const struct pq_linear *linear) {
     making->want_integers |= pq_takes_integers(linear);
+    making->want_sums |= linear->kind == PQ_KIND_I4;
     making->want_fp |= !pq_takes_integers(linear);
 }
 
@@ -137,7 +138,8 @@ static void linears(const struct pq_pass *p, const struct input *input,
             want(&making, products[i].gate);
     }
     const struct pq_ops *ops = p->model->ops;
-    pq_rows_place(&forms->integers, ops, PQ_KIND_I8, input->m, input->width, p->s->integer_rows);
+    pq_rows_place(&forms->integers, ops, making.want_sums ? PQ_KIND_I4 : PQ_KIND_I8, input->m,
+                  input->width, p->s->integer_rows);
     pq_rows_place(&forms->fp, ops, p->model->fp, input->m, input->width, p->s->fp_rows);
     pq_profile_begin(p->ctx);
     make(&making);

@@ -128,7 +128,7 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
     void *temp = malloc(pq_rows_scratch(K));
-    pq_rows_place(rows, ops, integers ? PQ_KIND_I8 : kind, m, K, memory);
+    pq_rows_place(rows, ops, kind, m, K, memory);
     for (int t = 0; t < pq_tiles(m); t++)
         for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
             int left = pq_first_row(m, t + 1) - r, some = 1 + r % PQ_SET_ROWS;
