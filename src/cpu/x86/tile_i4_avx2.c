@@ -47,6 +47,13 @@ void pq_unpack_i4_avx2(uint8_t *out, const struct pq_panel4 *w, int blocks) {
         }
 }
 
+/* A block's products are taken off 8 * sum(x), in one of an output's two halves, which leaves minus
+ * the sum over codes.  That half ends at most 16 * 8 * 127 from zero for its own inputs and as much
+ * for the other's: 16 bits hold it, and what overflows on the way comes back. */
+INLINE __m256i eights(int32_t sum) {
+    return _mm256_slli_epi32(_mm256_set1_epi32(sum), 3 + 16);
+}
+
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 8 outputs from `first` on. */
 INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
                  const struct pq_panel4 *w, int blocks, int stride, int first) {
@@ -60,7 +67,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
         __m256i sum[ROWS];
         UNROLL
         for (int r = 0; r < rows; r++)
-            sum[r] = _mm256_setzero_si256();
+            sum[r] = eights(sums[r]);
         KEEP_LOOP /* unrolled, its iterations would share the registers, which they cannot */
             for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
             __m256i c = _mm256_loadu_si256((const __m256i *)codes);
@@ -69,18 +76,14 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
             UNROLL
             for (int r = 0; r < rows; r++) {
                 __m256i xl = _mm256_set1_epi32(x[r]), xh = _mm256_set1_epi32(x[stride + r]);
-                sum[r] = _mm256_add_epi16(sum[r], _mm256_maddubs_epi16(l, xl));
-                sum[r] = _mm256_add_epi16(sum[r], _mm256_maddubs_epi16(h, xh));
+                sum[r] = _mm256_sub_epi16(sum[r], _mm256_maddubs_epi16(l, xl));
+                sum[r] = _mm256_sub_epi16(sum[r], _mm256_maddubs_epi16(h, xh));
             }
         }
         __m256i m = multipliers(w->mults + (size_t)(b >> w->shift) * 16, first);
-        __m256i m8 = _mm256_srli_epi32(m, 13); /* 8 * m in the lower half, 0 in the upper one */
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256i eights = _mm256_madd_epi16(_mm256_set1_epi32(sums[r]), m8);
-            total[r] = _mm256_add_epi32(total[r], _mm256_madd_epi16(sum[r], m));
-            total[r] = _mm256_sub_epi32(total[r], eights);
-        }
+        for (int r = 0; r < rows; r++)
+            total[r] = _mm256_sub_epi32(total[r], _mm256_madd_epi16(sum[r], m));
     }
     UNROLL
     for (int r = 0; r < rows; r++)
