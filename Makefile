@@ -40,10 +40,12 @@ LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 LANES := elementwise rounding attend
 AVX2 := -mavx2 -mfma -mf16c
 AVXVNNI := $(AVX2) -mavxvnni
-AVX512VNNI := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+AVX512VNNI := $(AVX512) -mavx512vnni
 AVX512BF16 := $(AVX512VNNI) -mavx512bf16
 $(BUILD)/src/cpu/x86/%_avx2.o: ISA := $(AVX2)
 $(BUILD)/src/cpu/x86/%_avxvnni.o: ISA := $(AVXVNNI)
+$(BUILD)/src/cpu/x86/%_avx512.o: ISA := $(AVX512)
 $(BUILD)/src/cpu/x86/%_avx512vnni.o: ISA := $(AVX512VNNI)
 $(BUILD)/src/cpu/x86/%_avx512bf16.o: ISA := $(AVX512BF16)
 # On AArch64, GCC's first scheduling would spread the loads of a tile over more registers than there
@@ -54,7 +56,7 @@ $(BUILD)/src/cpu/arm/%_dotprod.o: ISA := $(DOTPROD)
 $(BUILD)/src/cpu/arm/%_i8mm.o: ISA := $(I8MM)
 $(BUILD)/src/cpu/arm/%.o: CFLAGS_ALL += $(if $(shell $(CC) --version | grep clang),,-fno-schedule-insns)
 ifeq ($(ARCH),x86_64)
-LIB_OBJ += $(LANES:%=$(BUILD)/src/cpu/x86/%_avx2.o) $(LANES:%=$(BUILD)/src/cpu/x86/%_avx512vnni.o)
+LIB_OBJ += $(LANES:%=$(BUILD)/src/cpu/x86/%_avx2.o) $(LANES:%=$(BUILD)/src/cpu/x86/%_avx512.o)
 define for_each_isa
 $(BUILD)/src/cpu/x86/$(1)_%.o: src/cpu/$(1).c
 	@mkdir -p $$(@D)
@@ -206,7 +208,8 @@ install: programs lib
 
 compile-commands:
 	@{ echo '['; for f in $(LIB_C) $(wildcard programs/*.c tests/*/*.c tools/*.c); do \
-	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avxvnni.c) isa="$(AVXVNNI)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
+	    case $$f in *_avx2.c) isa="$(AVX2)" ;; *_avx512.c) isa="$(AVX512)" ;; \
+	        *_avxvnni.c) isa="$(AVXVNNI)" ;; *_avx512vnni.c) isa="$(AVX512VNNI)" ;; \
 	        *_avx512bf16.c) isa="$(AVX512BF16)" ;; \
         *_dotprod.c) isa="$(DOTPROD)" ;; *_i8mm.c) isa="$(I8MM)" ;; *) isa= ;; esac; \
 	    printf '%s{"directory": "%s", "file": "%s", "command": "%s"}' "$$comma" "$(CURDIR)" $$f \

@@ -57,7 +57,8 @@ int pq_pool_threads(const struct pq_pool *pool);
 enum pq_isa {
     PQ_ISA_C = 0,      /* plain C, the reference, on any architecture */
     PQ_ISA_AVX2,       /* x86-64: AVX2 and FMA */
-    PQ_ISA_AVXVNNI,    /* the same and AVX-VNNI: byte dot products in 256 bits */
+    PQ_ISA_AVX512,     /* the same and AVX-512 F, BW, DQ and VL */
+    PQ_ISA_AVXVNNI,    /* AVX2, FMA and AVX-VNNI: byte dot products in 256 bits */
     PQ_ISA_AVX512VNNI, /* AVX-512 F, BW, DQ, VL and VNNI */
     PQ_ISA_AVX512BF16, /* the same and AVX512-BF16 */
     PQ_ISA_NEON,       /* AArch64: what every such processor has */
@@ -68,7 +69,7 @@ enum pq_isa {
 
 bool pq_isa_runs(enum pq_isa isa);        /* whether this processor and OS run it */
 enum pq_isa pq_isa_best(void);            /* the last that they run */
-const char *pq_isa_name(enum pq_isa isa); /* "c", "avx2", "avxvnni", ... */
+const char *pq_isa_name(enum pq_isa isa); /* "c", "avx2", "avx512", ... */
 /* false: no ISA of the architecture that this was built for has that name */
 bool pq_isa_parse(const char *name, enum pq_isa *isa);
 

@@ -18,7 +18,7 @@ check() {
 for object in "$1"/src/cpu/*/tile_*.o; do
     check "$object"
 done
-object=$1/src/cpu/x86/elementwise_avx512vnni.o
+object=$1/src/cpu/x86/elementwise_avx512.o
 if [ -e "$object" ]; then
     for function in silu_mul quantize interleave; do
         check "$object" "$function"

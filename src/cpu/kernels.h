@@ -4,12 +4,14 @@
 
 #include "cpu/ops.h"
 
-pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avxvnni, pq_tile_i8_avx512vnni;
-pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avxvnni, pq_tile_i4_avx512vnni;
+pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avx512, pq_tile_i8_avxvnni,
+    pq_tile_i8_avx512vnni;
+pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avx512, pq_tile_i4_avxvnni,
+    pq_tile_i4_avx512vnni;
 pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2;
 pq_tile_unpack_fn pq_tile_unpack_avx512vnni;
-pq_tile_fp_fn pq_tile_bf16_c, pq_tile_bf16_avx2, pq_tile_bf16_avx512vnni, pq_tile_bf16_avx512bf16;
-pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512vnni;
+pq_tile_fp_fn pq_tile_bf16_c, pq_tile_bf16_avx2, pq_tile_bf16_avx512, pq_tile_bf16_avx512bf16;
+pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512;
 
 pq_tile_i8_fn pq_tile_i8_neon, pq_tile_i8_dotprod, pq_tile_i8_i8mm;
 pq_tile_i4_fn pq_tile_i4_neon, pq_tile_i4_dotprod;
@@ -24,14 +26,14 @@ pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
         tile_i8(acc, rows, start, x, out, (PQ_BLOCK / 4) * blocks, ahead);                         \
     }
 
-extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512vnni;
-extern const struct pq_rounding pq_rounding_c, pq_rounding_avx2, pq_rounding_avx512vnni;
-extern const struct pq_attend pq_attend_c, pq_attend_avx2, pq_attend_avx512vnni;
+extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512;
+extern const struct pq_rounding pq_rounding_c, pq_rounding_avx2, pq_rounding_avx512;
+extern const struct pq_attend pq_attend_c, pq_attend_avx2, pq_attend_avx512;
 
-double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avxvnni(int rounds),
-    pq_peak_i8_avx512vnni(int rounds);
-double pq_peak_bf16_c(int rounds), pq_peak_bf16_avx2(int rounds),
-    pq_peak_bf16_avx512vnni(int rounds), pq_peak_bf16_avx512bf16(int rounds);
+double pq_peak_i8_c(int rounds), pq_peak_i8_avx2(int rounds), pq_peak_i8_avx512(int rounds),
+    pq_peak_i8_avxvnni(int rounds), pq_peak_i8_avx512vnni(int rounds);
+double pq_peak_bf16_c(int rounds), pq_peak_bf16_avx2(int rounds), pq_peak_bf16_avx512(int rounds),
+    pq_peak_bf16_avx512bf16(int rounds);
 
 double pq_peak_i8_neon(int rounds), pq_peak_i8_dotprod(int rounds), pq_peak_i8_i8mm(int rounds);
 double pq_peak_bf16_neon(int rounds), pq_peak_bf16_i8mm(int rounds);

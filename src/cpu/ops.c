@@ -6,6 +6,7 @@
 static const char *const names[PQ_ISA_COUNT] = {
     [PQ_ISA_C] = "c",
     [PQ_ISA_AVX2] = "avx2",
+    [PQ_ISA_AVX512] = "avx512",
     [PQ_ISA_AVXVNNI] = "avxvnni",
     [PQ_ISA_AVX512VNNI] = "avx512vnni",
     [PQ_ISA_AVX512BF16] = "avx512bf16",

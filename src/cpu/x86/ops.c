@@ -18,6 +18,20 @@ static const struct pq_ops ops_avx2 = {
     .peak_bf16 = pq_peak_bf16_avx2,
 };
 
+static const struct pq_ops ops_avx512 = {
+    .isa = PQ_ISA_AVX512,
+    .tile_i8 = pq_tile_i8_avx512,
+    .tile_i4 = pq_tile_i4_avx512,
+    .direct_rows = INT_MAX,
+    .tile_bf16 = pq_tile_bf16_avx512,
+    .tile_f32 = pq_tile_f32_avx512,
+    .e = &pq_elementwise_avx512,
+    .rounding = &pq_rounding_avx512,
+    .attend = &pq_attend_avx512,
+    .peak_i8 = pq_peak_i8_avx512,
+    .peak_bf16 = pq_peak_bf16_avx512,
+};
+
 PQ_TILE_UNPACK(tile_unpack_avxvnni, pq_unpack_i4_avx2, pq_tile_i8_avxvnni)
 
 static const struct pq_ops ops_avxvnni = {
@@ -41,13 +55,13 @@ static const struct pq_ops ops_avx512vnni = {
     .tile_i4 = pq_tile_i4_avx512vnni,
     .direct_rows = PQ_MR,
     .tile_unpack = pq_tile_unpack_avx512vnni,
-    .tile_bf16 = pq_tile_bf16_avx512vnni,
-    .tile_f32 = pq_tile_f32_avx512vnni,
-    .e = &pq_elementwise_avx512vnni,
-    .rounding = &pq_rounding_avx512vnni,
-    .attend = &pq_attend_avx512vnni,
+    .tile_bf16 = pq_tile_bf16_avx512,
+    .tile_f32 = pq_tile_f32_avx512,
+    .e = &pq_elementwise_avx512,
+    .rounding = &pq_rounding_avx512,
+    .attend = &pq_attend_avx512,
     .peak_i8 = pq_peak_i8_avx512vnni,
-    .peak_bf16 = pq_peak_bf16_avx512vnni,
+    .peak_bf16 = pq_peak_bf16_avx512,
 };
 
 static const struct pq_ops ops_avx512bf16 = {
@@ -57,10 +71,10 @@ static const struct pq_ops ops_avx512bf16 = {
     .direct_rows = PQ_MR,
     .tile_unpack = pq_tile_unpack_avx512vnni,
     .tile_bf16 = pq_tile_bf16_avx512bf16,
-    .tile_f32 = pq_tile_f32_avx512vnni,
-    .e = &pq_elementwise_avx512vnni,
-    .rounding = &pq_rounding_avx512vnni,
-    .attend = &pq_attend_avx512vnni,
+    .tile_f32 = pq_tile_f32_avx512,
+    .e = &pq_elementwise_avx512,
+    .rounding = &pq_rounding_avx512,
+    .attend = &pq_attend_avx512,
     .peak_i8 = pq_peak_i8_avx512vnni,
     .peak_bf16 = pq_peak_bf16_avx512bf16,
 };
@@ -74,6 +88,7 @@ static uint64_t saved_state(void) {
 
 const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT] = {
     [PQ_ISA_AVX2] = &ops_avx2,
+    [PQ_ISA_AVX512] = &ops_avx512,
     [PQ_ISA_AVXVNNI] = &ops_avxvnni,
     [PQ_ISA_AVX512VNNI] = &ops_avx512vnni,
     [PQ_ISA_AVX512BF16] = &ops_avx512bf16,
@@ -92,8 +107,11 @@ bool pq_native_runs(enum pq_isa isa) {
         return avx2;
     if (!__get_cpuid_count(7, 1, &a71, &b, &c, &d))
         a71 = 0;
-    bool avx512vnni = (state & 0xe6) == 0xe6 && (b7 & need7) == need7 && (c7 & bit_AVX512VNNI);
+    bool avx512 = (state & 0xe6) == 0xe6 && (b7 & need7) == need7;
+    bool avx512vnni = avx512 && (c7 & bit_AVX512VNNI);
     switch (isa) {
+    case PQ_ISA_AVX512:
+        return avx512;
     case PQ_ISA_AVXVNNI:
         return a71 & bit_AVXVNNI;
     case PQ_ISA_AVX512VNNI:

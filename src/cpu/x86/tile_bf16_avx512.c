@@ -1,4 +1,4 @@
-/* Processors with VNNI but without BF16 products: a unit's two values are widened to FP32. */
+/* Processors without BF16 products: a unit's two values are widened to FP32. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
 
@@ -44,8 +44,8 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
     }
 }
 
-void pq_tile_bf16_avx512vnni(float *acc, int rows, const void *x, const void *w, int units,
-                             struct pq_ahead ahead) {
+void pq_tile_bf16_avx512(float *acc, int rows, const void *x, const void *w, int units,
+                         struct pq_ahead ahead) {
     (void)ahead;
     int r = 0;
     for (; r + ROWS <= rows; r += ROWS)
@@ -61,7 +61,7 @@ void pq_tile_bf16_avx512vnni(float *acc, int rows, const void *x, const void *w,
     }
 }
 
-double pq_peak_bf16_avx512vnni(int rounds) {
+double pq_peak_bf16_avx512(int rounds) {
     __m512 sum[16];
     UNROLL
     for (int i = 0; i < 16; i++)
