@@ -26,7 +26,7 @@ struct pq_engine_options {
          .kind = PQ_OPTION_TEXT,                                                                   \
          .value = "NAME",                                                                          \
          .offset = offsetof(type, member.isa),                                                     \
-         .help = "use no better instructions than c, avx2, avx512, avx512vnni, ..."},               \
+         .help = "use no better instructions than c, avx2, avx512, avx512vnni, ..."},              \
         {.name = "precision",                                                                      \
          .kind = PQ_OPTION_CHOICE,                                                                 \
          .value = "native|fp32",                                                                   \
