@@ -1,6 +1,7 @@
 /* A unit's two bf16 values are widened to FP32 by a shift and a mask. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -8,7 +9,9 @@
 #error "build this file with -mavx2 -mfma"
 #endif
 
-enum { ROWS = 4, OUTPUTS = 16 };
+/* 8 sums, 2 weights, both in two parts, and an activation in two.  Few rows meet all outputs at
+ * once, so that their panel, which is then what they wait for, is read in the order of memory. */
+enum { ROWS = 4, FEW_ROWS = 2 };
 
 INLINE __m256 low(__m256i pair) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
@@ -18,50 +21,69 @@ INLINE __m256 high(__m256i pair) {
     return _mm256_castsi256_ps(_mm256_and_si256(pair, _mm256_set1_epi32((int)0xffff0000)));
 }
 
-INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
-                 int stride) {
-    __m256 sum[ROWS][2];
+INLINE void tile(const int rows, const int vectors, float *acc, const int32_t *x, const uint8_t *w,
+                 int units, int stride, struct pq_fetch *fetch) {
+    __m256 sum[ROWS][4];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        sum[r][0] = _mm256_loadu_ps(acc + r * PQ_NR);
-        sum[r][1] = _mm256_loadu_ps(acc + r * PQ_NR + 8);
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            sum[r][c] = _mm256_loadu_ps(acc + r * PQ_NR + 8 * c);
     }
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
-        __m256i w0 = _mm256_loadu_si256((const __m256i *)w);
-        __m256i w1 = _mm256_loadu_si256((const __m256i *)(w + 32));
-        __m256 l0 = low(w0), l1 = low(w1), h0 = high(w0), h1 = high(w1);
+        pq_fetch(fetch);
+        __m256 l[4], h[4];
+        UNROLL
+        for (int c = 0; c < vectors; c++) {
+            __m256i wc = _mm256_loadu_si256((const __m256i *)(w + 32 * c));
+            l[c] = low(wc), h[c] = high(wc);
+        }
         UNROLL
         for (int r = 0; r < rows; r++) {
             __m256i xr = _mm256_set1_epi32(x[r]);
             __m256 xl = low(xr), xh = high(xr);
-            sum[r][0] = _mm256_fmadd_ps(xh, h0, _mm256_fmadd_ps(xl, l0, sum[r][0]));
-            sum[r][1] = _mm256_fmadd_ps(xh, h1, _mm256_fmadd_ps(xl, l1, sum[r][1]));
+            UNROLL
+            for (int c = 0; c < vectors; c++)
+                sum[r][c] = _mm256_fmadd_ps(xh, h[c], _mm256_fmadd_ps(xl, l[c], sum[r][c]));
         }
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
-        _mm256_storeu_ps(acc + r * PQ_NR, sum[r][0]);
-        _mm256_storeu_ps(acc + r * PQ_NR + 8, sum[r][1]);
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            _mm256_storeu_ps(acc + r * PQ_NR + 8 * c, sum[r][c]);
     }
+}
+
+static void few_rows(float *acc, int rows, const int32_t *x, const uint8_t *w, int units,
+                     struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int r = 0; r < rows; r++, fetch.step = 0)
+        tile(1, 4, acc + r * PQ_NR, x + r, w, units, rows, &fetch);
+}
+
+static void more_rows(float *acc, int rows, const int32_t *x, const uint8_t *w, int units,
+                      struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * 2 * units);
+    for (int c = 0; c < PQ_NR; c += 16)
+        for (int r = 0; r < rows; r += ROWS) {
+            float *at = acc + r * PQ_NR + c;
+            switch (rows - r) {
+                ROWS_CASE(1, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(2, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(3, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+            default:
+                tile(ROWS, 2, at, x + r, w + 4 * c, units, rows, &fetch);
+            }
+        }
 }
 
 void pq_tile_bf16_avx2(float *acc, int rows, const void *x, const void *w, int units,
                        struct pq_ahead ahead) {
-    (void)ahead;
-    for (int c = 0; c < PQ_NR; c += OUTPUTS) {
-        const uint8_t *wc = (const uint8_t *)w + 4 * c;
-        for (int r = 0; r < rows; r += ROWS) {
-            float *at = acc + r * PQ_NR + c;
-            const int32_t *xr = (const int32_t *)x + r;
-            switch (rows - r) {
-                ROWS_CASE(1, tile, at, xr, wc, units, rows)
-                ROWS_CASE(2, tile, at, xr, wc, units, rows)
-                ROWS_CASE(3, tile, at, xr, wc, units, rows)
-            default:
-                tile(ROWS, at, xr, wc, units, rows);
-            }
-        }
-    }
+    if (rows <= FEW_ROWS)
+        few_rows(acc, rows, x, w, units, ahead);
+    else
+        more_rows(acc, rows, x, w, units, ahead);
 }
 
 double pq_peak_bf16_avx2(int rounds) {

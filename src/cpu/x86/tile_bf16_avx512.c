@@ -1,6 +1,7 @@
 /* Processors without BF16 products: a unit's two values are widened to FP32. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -19,7 +20,7 @@ INLINE __m512 high(__m512i pair) {
 }
 
 INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
-                 int stride) {
+                 int stride, struct pq_fetch *fetch) {
     __m512 sum[ROWS][2];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -27,6 +28,7 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
         sum[r][1] = _mm512_loadu_ps(acc + r * PQ_NR + 16);
     }
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
+        pq_fetch(fetch);
         __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
         __m512 l0 = low(w0), l1 = low(w1), h0 = high(w0), h1 = high(w1);
         UNROLL
@@ -46,18 +48,18 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
 
 void pq_tile_bf16_avx512(float *acc, int rows, const void *x, const void *w, int units,
                          struct pq_ahead ahead) {
-    (void)ahead;
+    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * units);
     int r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        tile(ROWS, acc + r * PQ_NR, (const int32_t *)x + r, w, units, rows);
+        tile(ROWS, acc + r * PQ_NR, (const int32_t *)x + r, w, units, rows, &fetch);
     acc += r * PQ_NR;
     x = (const int32_t *)x + r;
     switch (rows - r) {
-        ROWS_CASE(1, tile, acc, x, w, units, rows)
-        ROWS_CASE(2, tile, acc, x, w, units, rows)
-        ROWS_CASE(3, tile, acc, x, w, units, rows)
-        ROWS_CASE(4, tile, acc, x, w, units, rows)
-        ROWS_CASE(5, tile, acc, x, w, units, rows)
+        ROWS_CASE(1, tile, acc, x, w, units, rows, &fetch)
+        ROWS_CASE(2, tile, acc, x, w, units, rows, &fetch)
+        ROWS_CASE(3, tile, acc, x, w, units, rows, &fetch)
+        ROWS_CASE(4, tile, acc, x, w, units, rows, &fetch)
+        ROWS_CASE(5, tile, acc, x, w, units, rows, &fetch)
     }
 }
 

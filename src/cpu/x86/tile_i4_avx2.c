@@ -10,8 +10,6 @@
 #error "build this file with -mavx2"
 #endif
 
-enum { ROWS = 4 }; /* 4 sums of a block, 4 of all, two parts of a code */
-
 /* code * mult + 128 for the 32 bytes of 8 outputs, of codes + 8: a byte's product stays below 256,
  * so that one multiplication of 16 bits does both of its bytes; offset is 128 - 8 * mult in every
  * byte. */
@@ -50,59 +48,25 @@ void pq_unpack_i4_avx2(uint8_t *out, const struct pq_panel4 *w, int blocks) {
 /* A block's products are taken off 8 * sum(x), in one of an output's two halves, which leaves minus
  * the sum over codes.  That half ends at most 16 * 8 * 127 from zero for its own inputs and as much
  * for the other's: 16 bits hold it, and what overflows on the way comes back. */
-INLINE __m256i eights(int32_t sum) {
+INLINE __m256i begin_block(int32_t sum) {
     return _mm256_slli_epi32(_mm256_set1_epi32(sum), 3 + 16);
 }
 
-/* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 8 outputs from `first` on. */
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
-                 const struct pq_panel4 *w, int blocks, int stride, int first) {
-    const __m256i low = _mm256_set1_epi8(15);
-    const uint8_t *codes = w->codes + 4 * first;
-    __m256i total[ROWS];
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        total[r] = _mm256_setzero_si256();
-    for (int b = 0; b < blocks; b++, sums += stride) {
-        __m256i sum[ROWS];
-        UNROLL
-        for (int r = 0; r < rows; r++)
-            sum[r] = eights(sums[r]);
-        KEEP_LOOP /* unrolled, its iterations would share the registers, which they cannot */
-            for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
-            __m256i c = _mm256_loadu_si256((const __m256i *)codes);
-            __m256i l = _mm256_and_si256(c, low);
-            __m256i h = _mm256_and_si256(_mm256_srli_epi16(c, 4), low);
-            UNROLL
-            for (int r = 0; r < rows; r++) {
-                __m256i xl = _mm256_set1_epi32(x[r]), xh = _mm256_set1_epi32(x[stride + r]);
-                sum[r] = _mm256_sub_epi16(sum[r], _mm256_maddubs_epi16(l, xl));
-                sum[r] = _mm256_sub_epi16(sum[r], _mm256_maddubs_epi16(h, xh));
-            }
-        }
-        __m256i m = multipliers(w->mults + (size_t)(b >> w->shift) * 16, first);
-        UNROLL
-        for (int r = 0; r < rows; r++)
-            total[r] = _mm256_sub_epi32(total[r], _mm256_madd_epi16(sum[r], m));
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR), total[r]);
+/* In one step each, or GCC adds the products of many rows before it takes any off, for which there
+ * are no registers. */
+INLINE __m256i add_products(__m256i sum, __m256i codes, __m256i x) {
+    sum = _mm256_sub_epi16(sum, _mm256_maddubs_epi16(codes, x));
+    __asm__("" : "+x"(sum));
+    return sum;
 }
+
+INLINE __m256i end_block(__m256i total, __m256i sum, __m256i m) {
+    return _mm256_sub_epi32(total, _mm256_madd_epi16(sum, m));
+}
+
+#include "cpu/x86/tile_i4_256.h"
 
 void pq_tile_i4_avx2(int32_t *acc, int rows, const void *x, const int32_t *sums,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
-    (void)ahead;
-    for (int c = 0; c < PQ_NR; c += 8)
-        for (int r = 0; r < rows; r += ROWS) {
-            int32_t *at = acc + r * PQ_NR + c;
-            const int32_t *xr = (const int32_t *)x + r;
-            switch (rows - r) {
-                ROWS_CASE(1, tile, at, xr, sums + r, w, blocks, rows, c)
-                ROWS_CASE(2, tile, at, xr, sums + r, w, blocks, rows, c)
-                ROWS_CASE(3, tile, at, xr, sums + r, w, blocks, rows, c)
-            default:
-                tile(ROWS, at, xr, sums + r, w, blocks, rows, c);
-            }
-        }
+    tile_i4(acc, rows, x, sums, w, blocks, ahead);
 }

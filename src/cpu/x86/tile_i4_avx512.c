@@ -9,6 +9,9 @@
 #error "build this file with -mavx512bw"
 #endif
 
+/* 12 sums of a block, 12 of all, a code in two parts.  Few rows meet all outputs at once. */
+enum { FEW_ROWS = 4 };
+
 /* The multipliers of 16 outputs, the first or the second, in both halves of their 32-bit lanes. */
 INLINE __m512i multipliers(const uint8_t *at, int first) {
     __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at));
@@ -22,53 +25,96 @@ INLINE __m512i eights(int32_t sum) {
     return _mm512_slli_epi32(_mm512_set1_epi32(sum), 3 + 16);
 }
 
-/* In one step each, or GCC adds the products of many rows before it takes any off, for which there
- * are no registers. */
 INLINE __m512i less_products(__m512i sum, __m512i codes, __m512i x) {
     sum = _mm512_sub_epi16(sum, _mm512_maddubs_epi16(codes, x));
     __asm__("" : "+v"(sum));
     return sum;
 }
 
-/* 16 outputs from `first` on. */
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
-                 const struct pq_panel4 *w, int blocks, int first, struct pq_fetch *fetch) {
+/* 16 or 32 outputs from `first` on. */
+INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *x,
+                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int first,
+                 struct pq_fetch *fetch) {
     const __m512i low = _mm512_set1_epi8(15);
     const uint8_t *codes = w->codes + 4 * first;
-    __m512i total[PQ_MR];
+    __m512i total[PQ_MR][2];
     UNROLL
-    for (int r = 0; r < rows; r++)
-        total[r] = _mm512_setzero_si512();
-    for (int b = 0; b < blocks; b++, sums += rows) {
-        __m512i sum[PQ_MR];
+    for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int r = 0; r < rows; r++)
-            sum[r] = eights(sums[r]);
+        for (int c = 0; c < vectors; c++)
+            total[r][c] = _mm512_setzero_si512();
+    }
+    for (int b = 0; b < blocks; b++, sums += rows) {
+        __m512i sum[PQ_MR][2];
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int c = 0; c < vectors; c++)
+                sum[r][c] = eights(sums[r]);
+        }
         KEEP_LOOP /* unrolled, its iterations would share the registers, which they cannot */
             for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * rows, codes += PQ_NR * 4) {
             pq_fetch(fetch);
-            __m512i c = _mm512_loadu_si512(codes);
-            __m512i l = _mm512_and_si512(c, low);
-            __m512i h = _mm512_and_si512(_mm512_srli_epi16(c, 4), low);
             UNROLL
-            for (int r = 0; r < rows; r++) {
-                __m512i xl = _mm512_set1_epi32(x[r]), xh = _mm512_set1_epi32(x[rows + r]);
-                sum[r] = less_products(less_products(sum[r], l, xl), h, xh);
+            for (int c = 0; c < vectors; c++) {
+                __m512i both = _mm512_loadu_si512(codes + 64 * c);
+                __m512i l = _mm512_and_si512(both, low);
+                __m512i h = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+                UNROLL
+                for (int r = 0; r < rows; r++) {
+                    __m512i xl = _mm512_set1_epi32(x[r]), xh = _mm512_set1_epi32(x[rows + r]);
+                    sum[r][c] = less_products(less_products(sum[r][c], l, xl), h, xh);
+                }
             }
         }
-        __m512i m = multipliers(w->mults + (size_t)(b >> w->shift) * 16, first);
+        const uint8_t *mults = w->mults + (size_t)(b >> w->shift) * 16;
         UNROLL
-        for (int r = 0; r < rows; r++)
-            total[r] = _mm512_sub_epi32(total[r], _mm512_madd_epi16(sum[r], m));
+        for (int c = 0; c < vectors; c++) {
+            __m512i m = multipliers(mults, first + 16 * c);
+            UNROLL
+            for (int r = 0; r < rows; r++)
+                total[r][c] = _mm512_sub_epi32(total[r][c], _mm512_madd_epi16(sum[r][c], m));
+        }
     }
     UNROLL
-    for (int r = 0; r < rows; r++)
-        _mm512_storeu_si512(acc + r * PQ_NR, total[r]);
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            _mm512_storeu_si512(acc + r * PQ_NR + 16 * c, total[r][c]);
+    }
+}
+
+static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+                     const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
+    switch (rows) {
+        ROWS_CASE(1, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
+        ROWS_CASE(2, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
+        ROWS_CASE(3, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
+        ROWS_CASE(4, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
+    }
+}
+
+static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, 2 * blocks * (PQ_BLOCK / 8));
+    for (int c = 0; c < PQ_NR; c += 16)
+        switch (rows) {
+            ROWS_CASE(5, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(6, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(7, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(8, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(9, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(10, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(11, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(12, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+        }
 }
 
 void pq_tile_i4_avx512(int32_t *acc, int rows, const void *x, const int32_t *sums,
                        const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
-    struct pq_fetch fetch = pq_fetch_begin(ahead, 2 * blocks * (PQ_BLOCK / 8));
-    for (int c = 0; c < PQ_NR; c += 16)
-        ROWS_SWITCH(rows, tile, acc + c, x, sums, w, blocks, c, &fetch)
+    if (rows <= FEW_ROWS)
+        few_rows(acc, rows, x, sums, w, blocks, ahead);
+    else
+        more_rows(acc, rows, x, sums, w, blocks, ahead);
 }

@@ -3,6 +3,7 @@
  * every code, which neither code + 128 nor |x| would be. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
+#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -10,57 +11,76 @@
 #error "build this file with -mavx2"
 #endif
 
-enum { ROWS = 4, OUTPUTS = 16 }; /* 8 sums, 2 codes and their sizes, an activation, a product */
+/* 8 sums, a code and its size, an activation, a product.  One or two rows meet all outputs in one
+ * pass, so that their panel, which is then what they wait for, is read in the order of memory. */
+enum { ROWS = 4, FEW_ROWS = 4 };
 
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *w, int units,
-                 int stride) {
+INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *x,
+                 const uint8_t *w, int units, int stride, struct pq_fetch *fetch) {
     const __m256i flip = _mm256_set1_epi8(-128), one = _mm256_set1_epi16(1);
-    __m256i sum[ROWS][2];
+    __m256i sum[ROWS][4];
     UNROLL
-    for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            sum[r][c] = _mm256_setzero_si256();
+    }
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
-        __m256i code[2], size[2];
+        pq_fetch(fetch);
         UNROLL
-        for (int c = 0; c < 2; c++) {
-            code[c] = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(w + 32 * c)), flip);
-            size[c] = _mm256_abs_epi8(code[c]);
-        }
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256i xr = _mm256_set1_epi32(x[r]);
+        for (int c = 0; c < vectors; c++) {
+            __m256i bytes = _mm256_loadu_si256((const __m256i *)(w + 32 * c));
+            __m256i code = _mm256_xor_si256(bytes, flip), size = _mm256_abs_epi8(code);
             UNROLL
-            for (int c = 0; c < 2; c++) {
-                __m256i pairs = _mm256_maddubs_epi16(size[c], _mm256_sign_epi8(xr, code[c]));
+            for (int r = 0; r < rows; r++) {
+                __m256i xr = _mm256_sign_epi8(_mm256_set1_epi32(x[r]), code);
+                __m256i pairs = _mm256_maddubs_epi16(size, xr);
                 sum[r][c] = _mm256_add_epi32(sum[r][c], _mm256_madd_epi16(pairs, one));
             }
         }
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
-        _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR), sum[r][0]);
-        _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR + 8), sum[r][1]);
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR + 8 * c), sum[r][c]);
     }
+}
+
+static void few_rows(int32_t *acc, int rows, const int32_t *x, const uint8_t *w, int units,
+                     struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int r = 0; r < rows; r += 2, fetch.step = 0)
+        switch (rows - r) {
+            ROWS_CASE(1, tile, 4, acc + r * PQ_NR, x + r, w, units, rows, &fetch)
+        default:
+            tile(2, 4, acc + r * PQ_NR, x + r, w, units, rows, &fetch);
+        }
+}
+
+static void more_rows(int32_t *acc, int rows, const int32_t *x, const uint8_t *w, int units,
+                      struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * 2 * units);
+    for (int c = 0; c < PQ_NR; c += 16)
+        for (int r = 0; r < rows; r += ROWS) {
+            int32_t *at = acc + r * PQ_NR + c;
+            switch (rows - r) {
+                ROWS_CASE(1, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(2, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(3, tile, 2, at, x + r, w + 4 * c, units, rows, &fetch)
+            default:
+                tile(ROWS, 2, at, x + r, w + 4 * c, units, rows, &fetch);
+            }
+        }
 }
 
 void pq_tile_i8_avx2(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
                      int units, struct pq_ahead ahead) {
     (void)start; /* the sums are over codes from the beginning */
-    (void)ahead;
-    for (int c = 0; c < PQ_NR; c += OUTPUTS) {
-        const uint8_t *wc = (const uint8_t *)w + 4 * c;
-        for (int r = 0; r < rows; r += ROWS) {
-            int32_t *at = acc + r * PQ_NR + c;
-            const int32_t *xr = (const int32_t *)x + r;
-            switch (rows - r) {
-                ROWS_CASE(1, tile, at, xr, wc, units, rows)
-                ROWS_CASE(2, tile, at, xr, wc, units, rows)
-                ROWS_CASE(3, tile, at, xr, wc, units, rows)
-            default:
-                tile(ROWS, at, xr, wc, units, rows);
-            }
-        }
-    }
+    if (rows <= FEW_ROWS)
+        few_rows(acc, rows, x, w, units, ahead);
+    else
+        more_rows(acc, rows, x, w, units, ahead);
 }
 
 double pq_peak_i8_avx2(int rounds) {

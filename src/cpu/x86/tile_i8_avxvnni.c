@@ -1,53 +1,81 @@
 /* Processors with vpdpbusd but without 512-bit registers. */
 #include "cpu/kernels.h"
-#include "cpu/x86/avxvnni.h"
 #include "cpu/rows.h"
+#include "cpu/x86/avxvnni.h"
+#include "cpu/x86/fetch.h"
 
-enum { ROWS = 6, OUTPUTS = 16 }; /* 12 sums, 2 weights and an activation */
+/* 12 sums, weights and an activation.  Few rows meet all outputs at once, so that their panel,
+ * which is then what they wait for, is read in the order of memory. */
+enum { ROWS = 6, FEW_ROWS = 4 };
 
-INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
-                 const uint8_t *w, int units, int stride) {
-    __m256i sum[ROWS][2];
+INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *start,
+                 const int32_t *x, const uint8_t *w, int units, int stride,
+                 struct pq_fetch *fetch) {
+    __m256i sum[ROWS][4];
     UNROLL
-    for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm256_set1_epi32(start[r]);
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            sum[r][c] = _mm256_set1_epi32(start[r]);
+    }
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
-        __m256i w0 = _mm256_loadu_si256((const __m256i *)w);
-        __m256i w1 = _mm256_loadu_si256((const __m256i *)(w + 32));
+        pq_fetch(fetch);
+        __m256i wc[4];
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            wc[c] = _mm256_loadu_si256((const __m256i *)(w + 32 * c));
         UNROLL
         for (int r = 0; r < rows; r++) {
             __m256i xr = _mm256_set1_epi32(x[r]);
-            sum[r][0] = pq_dpbusd256(sum[r][0], w0, xr);
-            sum[r][1] = pq_dpbusd256(sum[r][1], w1, xr);
+            UNROLL
+            for (int c = 0; c < vectors; c++)
+                sum[r][c] = pq_dpbusd256(sum[r][c], wc[c], xr);
         }
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
-        _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR), sum[r][0]);
-        _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR + 8), sum[r][1]);
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR + 8 * c), sum[r][c]);
     }
+}
+
+static void few_rows(int32_t *acc, int rows, const int32_t *start, const int32_t *x,
+                     const uint8_t *w, int units, struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int r = 0; r < rows; r += 2, fetch.step = 0) {
+        int32_t *at = acc + r * PQ_NR;
+        switch (rows - r) {
+            ROWS_CASE(1, tile, 4, at, start + r, x + r, w, units, rows, &fetch)
+        default:
+            tile(2, 4, at, start + r, x + r, w, units, rows, &fetch);
+        }
+    }
+}
+
+static void more_rows(int32_t *acc, int rows, const int32_t *start, const int32_t *x,
+                      const uint8_t *w, int units, struct pq_ahead ahead) {
+    struct pq_fetch fetch = pq_fetch_begin(ahead, 4 * units);
+    int half = (rows + 1) / 2; /* 8 are 4 and 4: few rows wait for their sums */
+    for (int c = 0; c < PQ_NR; c += 16)
+        for (int r = 0; r < rows; r += half) {
+            int32_t *at = acc + r * PQ_NR + c;
+            switch (rows - r < half ? rows - r : half) {
+                ROWS_CASE(2, tile, 2, at, start + r, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(3, tile, 2, at, start + r, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(4, tile, 2, at, start + r, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(5, tile, 2, at, start + r, x + r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(6, tile, 2, at, start + r, x + r, w + 4 * c, units, rows, &fetch)
+            }
+        }
 }
 
 void pq_tile_i8_avxvnni(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
                         int units, struct pq_ahead ahead) {
-    (void)ahead;
-    int most =
-        rows > ROWS ? (rows + 1) / 2 : rows; /* 8 are 4 and 4: few rows wait for their sums */
-    for (int c = 0; c < PQ_NR; c += OUTPUTS) {
-        const uint8_t *wc = (const uint8_t *)w + 4 * c;
-        for (int r = 0; r < rows; r += most) {
-            int32_t *at = acc + r * PQ_NR + c;
-            const int32_t *xr = (const int32_t *)x + r;
-            switch (rows - r < most ? rows - r : most) {
-                ROWS_CASE(1, tile, at, start + r, xr, wc, units, rows)
-                ROWS_CASE(2, tile, at, start + r, xr, wc, units, rows)
-                ROWS_CASE(3, tile, at, start + r, xr, wc, units, rows)
-                ROWS_CASE(4, tile, at, start + r, xr, wc, units, rows)
-                ROWS_CASE(5, tile, at, start + r, xr, wc, units, rows)
-                ROWS_CASE(6, tile, at, start + r, xr, wc, units, rows)
-            }
-        }
-    }
+    if (rows <= FEW_ROWS)
+        few_rows(acc, rows, start, x, w, units, ahead);
+    else
+        more_rows(acc, rows, start, x, w, units, ahead);
 }
 
 double pq_peak_i8_avxvnni(int rounds) {
