@@ -44,25 +44,40 @@ INLINE void narrow(int8_t *to, const i32x16 *codes) {
 #endif
 }
 
-/* exp(x) of x cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
+/* exp is a chain in which every step waits for the one before: with AVX-512 so many vectors go
+ * abreast, step by step, as NEXT tells the compiler.  Elsewhere there are no registers for it. */
+#ifdef __AVX512F__
+enum { ABREAST = 4 };
+#define NEXT(v) __asm__ volatile("" : "+v"(v))
+#else
+enum { ABREAST = 1 };
+#define NEXT(v) (void)0
+#endif
+#define EACH for (int j = 0; j < ABREAST; j++)
+#define STEP(v, value)                                                                             \
+    EACH {                                                                                         \
+        v = value;                                                                                 \
+        NEXT(v);                                                                                   \
+    }
+
+/* v = exp(v) of v cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
  * (Cody & Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower
  * degree (Chebyshev's economization), which is off by less than 2^-28 relative. */
-INLINE f32x16 exp16(f32x16 x) {
-    f32x16 most = splat(87.3f);
-    i32x16 size = min_int16((i32x16)abs16(x), (i32x16)most);
-    f32x16 cut = (f32x16)(size | ((i32x16)x & INT32_MIN));
-    f32x16 shifted = cut * 1.44269504f + ROUNDER;
-    f32x16 n = shifted - ROUNDER;
-    f32x16 r = cut - n * 0.693359375f;
-    r = r - n * -2.12194440e-4f;
-    f32x16 p = splat(1.0f / 720);
-    p = p * r + 0.0083750394f;
-    p = p * r + 1.0f / 24;
-    p = p * r + 0.16666416f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return p * (f32x16)(((u32x16)shifted << 23) + (127u << 23));
+INLINE void exp_abreast(f32x16 *v) {
+    f32x16 most = splat(87.3f), shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
+    STEP(r[j], (f32x16)min_int16((i32x16)abs16(v[j]), (i32x16)most));
+    STEP(v[j], (f32x16)((i32x16)r[j] | ((i32x16)v[j] & INT32_MIN)));
+    STEP(shifted[j], v[j] * 1.44269504f + ROUNDER);
+    STEP(n[j], shifted[j] - ROUNDER);
+    STEP(r[j], v[j] - n[j] * 0.693359375f);
+    STEP(r[j], r[j] - n[j] * -2.12194440e-4f);
+    STEP(p[j], r[j] * (1.0f / 720) + 0.0083750394f);
+    STEP(p[j], p[j] * r[j] + 1.0f / 24);
+    STEP(p[j], p[j] * r[j] + 0.16666416f);
+    STEP(p[j], p[j] * r[j] + 0.5f);
+    STEP(p[j], p[j] * r[j] + 1.0f);
+    STEP(p[j], p[j] * r[j] + 1.0f);
+    STEP(v[j], p[j] * (f32x16)(((u32x16)shifted[j] << 23) + (127u << 23)));
 }
 
 static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
@@ -186,10 +201,6 @@ static void from_bf16(float *y, const uint16_t *x, int n) {
     }
 }
 
-INLINE f32x16 silu16(f32x16 g) {
-    return g / (1.0f + exp16(-g));
-}
-
 static void rope(float *x, const float *cos, const float *sin, int half) {
     for (int i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
@@ -248,12 +259,27 @@ static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const fl
     }
 }
 
+/* Vectors of all rows one after the other, the last one in the place of those past it.  Rows that
+ * end early are made apart. */
 static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, int rows, int n) {
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < n; c += LANES) {
-            f32x16 v = silu16(load(gate + r * PQ_NR + c)) * load(up + r * PQ_NR + c);
-            put(y + (size_t)r * ldy + c, v, n - c, false);
-        }
+    enum { VECTORS = PQ_NR / LANES };
+    _Alignas(64) float apart[PQ_MR * PQ_NR];
+    float *to = n < PQ_NR ? apart : y;
+    size_t ld = n < PQ_NR ? PQ_NR : ldy;
+    for (int i = 0; i < rows * VECTORS; i += ABREAST) {
+        f32x16 g[ABREAST], v[ABREAST];
+        int at[ABREAST];
+        EACH at[j] = i + j < rows * VECTORS ? i + j : rows * VECTORS - 1;
+        EACH g[j] = load(gate + at[j] * LANES);
+        STEP(v[j], -g[j]);
+        exp_abreast(v);
+        STEP(v[j], g[j] / (1.0f + v[j]));
+        EACH store(to + (size_t)(at[j] / VECTORS) * ld + at[j] % VECTORS * LANES,
+                   v[j] * load(up + at[j] * LANES));
+    }
+    if (n < PQ_NR)
+        for (int r = 0; r < rows; r++)
+            memcpy(y + (size_t)r * ldy, apart + r * PQ_NR, (size_t)n * sizeof *y);
 }
 
 const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
