@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-enum { ROWS = 3, VECS = 2 }; /* 12 sums of a block, 6 of all, two parts of a code, activations */
+enum {
+    ROWS = 3,
+    VECS = 4
+}; /* at most: 12 sums of a block, 6 of all, two parts of a code, activations */
 
 /* sum[0]: the byte lanes of outputs 0 and 1; sum[1]: of outputs 2 and 3. */
 INLINE void add_products(int16x8_t sum[2], int8x16_t code, int8x16_t x) {
@@ -14,13 +17,13 @@ INLINE void add_products(int16x8_t sum[2], int8x16_t code, int8x16_t x) {
     sum[1] = vmlal_high_s8(sum[1], code, x);
 }
 
-INLINE void block(const int rows, int16x8_t sum[ROWS][VECS][2], const int32_t *x, int stride,
-                  const uint8_t *codes) {
+INLINE void block(const int rows, const int vecs, int16x8_t sum[ROWS][VECS][2], const int32_t *x,
+                  int stride, const uint8_t *codes) {
     KEEP_LOOP
     for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
         int32x4_t xl = pq_units4(x, rows), xh = pq_units4(x + stride, rows);
         UNROLL
-        for (int c = 0; c < VECS; c++) {
+        for (int c = 0; c < vecs; c++) {
             int8x16_t code[2];
             pq_codes4(code, codes + 16 * c);
             UNROLL
@@ -32,14 +35,15 @@ INLINE void block(const int rows, int16x8_t sum[ROWS][VECS][2], const int32_t *x
     }
 }
 
-/* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * VECS outputs from `first`. */
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
-                 const struct pq_panel4 *w, int blocks, int stride, int first) {
+/* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
+INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
+                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int stride,
+                 int first) {
     int32x4_t total[ROWS][VECS];
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int c = 0; c < VECS; c++)
+        for (int c = 0; c < vecs; c++)
             total[r][c] = vdupq_n_s32(0);
     }
     for (int b = 0; b < blocks; b++, sums += stride) {
@@ -47,17 +51,17 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
-            for (int c = 0; c < VECS; c++)
+            for (int c = 0; c < vecs; c++)
                 sum[r][c][0] = sum[r][c][1] = vdupq_n_s16(0);
         }
-        block(rows, sum, x + (size_t)b * (PQ_BLOCK / 4) * (size_t)stride, stride,
+        block(rows, vecs, sum, x + (size_t)b * (PQ_BLOCK / 4) * (size_t)stride, stride,
               w->codes + (size_t)b * PQ_BLOCK / 2 * PQ_NR + 4 * first);
         int32x4_t m[VECS];
-        pq_multipliers(m, w, b, first, VECS);
+        pq_multipliers(m, w, b, first, vecs);
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
-            for (int c = 0; c < VECS; c++) {
+            for (int c = 0; c < vecs; c++) {
                 int32x4_t all = vpaddlq_s16(vpaddq_s16(sum[r][c][0], sum[r][c][1]));
                 all = vaddq_s32(all, vdupq_n_s32(-8 * sums[r]));
                 total[r][c] = vmlaq_s32(total[r][c], all, m[c]);
@@ -67,7 +71,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int c = 0; c < VECS; c++)
+        for (int c = 0; c < vecs; c++)
             vst1q_s32(acc + r * PQ_NR + 4 * c, total[r][c]);
     }
 }
@@ -75,7 +79,12 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
 void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *sums,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
-    TILE4(tile, acc, rows, x, sums, w, blocks)
+    for (int r = 0; r < rows; r += ROWS)
+        switch (rows - r < ROWS ? rows - r : ROWS) {
+            SHAPE4(1, 4, tile, acc, rows, x, sums, w, blocks)
+            SHAPE4(2, 2, tile, acc, rows, x, sums, w, blocks)
+            SHAPE4(3, 2, tile, acc, rows, x, sums, w, blocks)
+        }
 }
 
 void pq_unpack_i4_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
@@ -84,7 +93,7 @@ void pq_unpack_i4_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
         int8x16_t m[PQ_NR / 4]; /* of four outputs, for each of their bytes */
         for (int c = 0; c < PQ_NR; c += 4) {
             int32x4_t lanes[2];
-            pq_multipliers(lanes, w, b, c / 8 * 8, 2);
+            pq_multipliers8(lanes, w, b, c / 8 * 8);
             m[c / 4] = vreinterpretq_s8_s32(vmulq_n_s32(lanes[c / 4 % 2], 0x01010101));
         }
         for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4, out += 2 * PQ_NR * 4)
