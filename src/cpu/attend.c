@@ -117,37 +117,6 @@ static float softmax_bf16(void *row, const float *s, size_t stride, const float 
     return softmax(row, s, stride, weights, n, valid, scale, most, max, sum, true);
 }
 
-/* Rows are taken 16 at a time, those that are not there as zeros; four rounds of interleaving
- * vector r with vector r + 8 transpose them.  A store's excess is overwritten by the next. */
-INLINE void transpose(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int i) {
-    u32x16 v[LANES], w[LANES];
-    for (int r = 0; r < LANES; r++)
-        v[r] = (u32x16){0};
-    for (int r = 0; r < rows; r++)
-        memcpy(&v[r], units + (size_t)r * stride + i, sizeof v[r]);
-    for (int round = 0; round < 4; round++) {
-        for (int r = 0; r < LANES / 2; r++) {
-            w[2 * r] = __builtin_shufflevector(v[r], v[r + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
-                                               21, 6, 22, 7, 23);
-            w[2 * r + 1] = __builtin_shufflevector(v[r], v[r + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12,
-                                                   28, 13, 29, 14, 30, 15, 31);
-        }
-        memcpy(v, w, sizeof v);
-    }
-    for (int u = 0; u < LANES; u++)
-        memcpy(tile + (size_t)(i + u) * (size_t)rows, &v[u], sizeof v[u]);
-}
-
-static void interleave(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n) {
-    int i = 0;
-    if (rows == PQ_MR)
-        for (; i + LANES <= n; i += LANES)
-            transpose(tile, units, stride, PQ_MR, i);
-    for (int r = 0; r < rows; r++)
-        for (int u = i; u < n; u++)
-            tile[(size_t)u * (size_t)rows + (size_t)r] = units[(size_t)r * stride + (size_t)u];
-}
-
 /* Code j of each unit: by shifts of whole units, since from bytes GCC 12 converts lane by lane. */
 INLINE f32x16 code_of(u32x16 units, int j) {
     return __builtin_convertvector((i32x16)(units << (24 - 8 * j)) >> 24, f32x16);
@@ -201,7 +170,6 @@ const struct pq_attend PQ_PASTE(pq_attend, PQ_ISA_SUFFIX) = {
     .greatest = greatest,
     .softmax_bf16 = softmax_bf16,
     .softmax_f32 = softmax_f32,
-    .interleave = interleave,
     .widen_bf16 = widen_bf16,
     .widen_f32 = widen_f32,
     .rescale = rescale,

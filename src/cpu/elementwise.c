@@ -163,16 +163,19 @@ INLINE void interleave4(uint32_t *to, size_t stride, const uint32_t *from, size_
 }
 
 static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows, int n) {
+    size_t apart = (size_t)stride;
     if (stride == 1) {
         memcpy(to, from, (size_t)n * sizeof *to);
         return;
     }
-    int i = 0;
-    for (; rows == 4 && i + LANES <= n; i += LANES)
-        interleave4(to + (size_t)i * (size_t)stride, (size_t)stride, from + i, (size_t)n);
-    for (; i < n; i++)
-        for (int r = 0; r < rows; r++)
-            to[(size_t)i * (size_t)stride + (size_t)r] = from[(size_t)r * (size_t)n + (size_t)i];
+    for (int first = 0; first < rows; first += 4, to += 4, from += 4 * n) {
+        int group = rows - first < 4 ? rows - first : 4, i = 0;
+        for (; group == 4 && i + LANES <= n; i += LANES)
+            interleave4(to + (size_t)i * apart, apart, from + i, (size_t)n);
+        for (; i < n; i++)
+            for (int r = 0; r < group; r++)
+                to[(size_t)i * apart + (size_t)r] = from[r * n + i];
+    }
 }
 
 INLINE u16x16 bf16_16(f32x16 x) {

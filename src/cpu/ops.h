@@ -142,9 +142,6 @@ struct pq_attend {
                           int valid, float scale, float most, float *max, float *sum);
     float (*softmax_f32)(void *row, const float *s, size_t stride, const float *weights, int n,
                          int valid, float scale, float most, float *max, float *sum);
-    /* The tile of rows [rows] of n units, `stride` units apart: tile[i][r] = units[r][i].  What
-     * follows the tile, up to 16 units, may be overwritten. */
-    void (*interleave)(uint32_t *tile, const uint32_t *units, size_t stride, int rows, int n);
     /* A panel of int8 codes [units][PQ_NR][4] as BF16 or FP32 values, exactly. */
     void (*widen_bf16)(void *panel, const void *codes, int units);
     void (*widen_f32)(void *panel, const void *codes, int units);

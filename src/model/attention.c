@@ -61,13 +61,13 @@ static void *cut(unsigned char *base, size_t *used, size_t bytes) {
 /* Places the scratch of a thread; returns its size. */
 static size_t place(struct work *w, unsigned char *base, int head_dim) {
     size_t d = (size_t)head_dim, longest = d > PQ_KV_BLOCK ? d : PQ_KV_BLOCK, used = 0;
-    size_t unit = 4, excess = 16 * unit; /* see pq_attend.interleave */
+    size_t unit = 4;
     size_t sums = sums_floats(PQ_MR, head_dim) * sizeof(float);
     for (int t = 0; t < TILES; t++) {
         struct tile *tile = &w->tiles[t];
-        tile->q = cut(base, &used, PQ_MR * d * unit + excess);
+        tile->q = cut(base, &used, PQ_MR * d * unit);
         tile->scores = cut(base, &used, PQ_MR * PQ_KV_BLOCK * sizeof(float));
-        tile->p = cut(base, &used, PQ_MR * PQ_KV_BLOCK * unit + excess);
+        tile->p = cut(base, &used, PQ_MR * PQ_KV_BLOCK * unit);
         tile->total = cut(base, &used, sums);
         tile->part = cut(base, &used, sums);
     }
@@ -155,7 +155,7 @@ static void take_queries(const struct pq_attention *a, const struct work *w, str
             memcpy(row, q, (size_t)d * sizeof *q);
         }
     }
-    a->ops->attend->interleave(t->q, w->rows, (size_t)units, t->rows, units);
+    a->ops->e->interleave(t->q, t->rows, w->rows, t->rows, units);
 }
 
 static void clear(const struct pq_attention *a, const struct tile *t, float *at) {
@@ -207,7 +207,7 @@ static void weigh(const struct pq_attention *a, const struct work *w, const stru
             n, valid[r], scale, most[r], &s.max[r], s.lanes + 16 * r);
         risen |= alpha[r] != 1.0f;
     }
-    attend->interleave(t->p, w->rows, (size_t)units, t->rows, units);
+    a->ops->e->interleave(t->p, t->rows, w->rows, t->rows, units);
     if (risen)
         attend->rescale(s.out, alpha, t->rows, d / PQ_NR);
 }

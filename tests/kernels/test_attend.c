@@ -121,23 +121,6 @@ static void softmax_edges(void) {
 
 /* ---- Layouts --------------------------------------------------------------------------------- */
 
-static void interleave(void) {
-    enum { UNITS = 72, APART = 80 };
-    uint32_t units[PQ_MR * APART], tile[PQ_MR * UNITS + 16 + GUARD];
-    for (int i = 0; i < PQ_MR * APART; i++)
-        units[i] = random32();
-    for (int rows = 1; rows <= PQ_MR; rows++)
-        for (int n = 8; n <= UNITS; n += 8) {
-            memset(tile, 0xaa, sizeof tile);
-            kernels->interleave(tile, units, APART, rows, n);
-            for (int i = 0; i < n; i++)
-                for (int r = 0; r < rows; r++)
-                    CHECK(tile[i * rows + r] == units[r * APART + i]);
-            for (int i = n * rows + 16; i < PQ_MR * UNITS + 16 + GUARD; i++)
-                CHECK(tile[i] == 0xaaaaaaaa);
-        }
-}
-
 /* Where the code of value i, of [positions][PQ_NR], is among units of four positions. */
 static int code_at(int i) {
     int position = i / PQ_NR;
@@ -211,7 +194,6 @@ int main(void) {
     } while (0)
         KERNEL(softmax);
         KERNEL(softmax_edges);
-        KERNEL(interleave);
         KERNEL(widen);
         KERNEL(rescale_and_merge);
     }

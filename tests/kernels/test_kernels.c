@@ -278,11 +278,11 @@ static void quantize(void) {
 
 static void interleave(void) {
     enum { UNITS = 90 };
-    static uint32_t from[4 * UNITS], a[PQ_MR * UNITS], b[PQ_MR * UNITS];
-    for (int i = 0; i < 4 * UNITS; i++)
+    static uint32_t from[PQ_MR * UNITS], a[PQ_MR * UNITS], b[PQ_MR * UNITS];
+    for (int i = 0; i < PQ_MR * UNITS; i++)
         from[i] = random32();
     for (int stride = 1; stride <= PQ_MR; stride++)
-        for (int rows = 1; rows <= 4 && rows <= stride; rows++)
+        for (int rows = 1; rows <= stride; rows++)
             for (int n = 1; n <= UNITS; n += 11) {
                 for (int i = 0; i < PQ_MR * UNITS; i++)
                     a[i] = b[i] = random32();
