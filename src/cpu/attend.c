@@ -158,6 +158,12 @@ static void rescale(float *acc, const float *a, int rows, int panels) {
                 store(acc + c, load(acc + c) * a[r]);
 }
 
+static void finish(float *y, const float *sums, size_t stride, float a, int panels) {
+    for (int p = 0; p < panels; p++, y += PQ_NR, sums += stride)
+        for (int c = 0; c < PQ_NR; c += LANES)
+            store(y + c, load(sums + c) * a);
+}
+
 static void merge(float *acc, const float *a, const float *more, const float *b, int rows,
                   int panels) {
     for (int p = 0; p < panels; p++)
@@ -173,5 +179,6 @@ const struct pq_attend PQ_PASTE(pq_attend, PQ_ISA_SUFFIX) = {
     .widen_bf16 = widen_bf16,
     .widen_f32 = widen_f32,
     .rescale = rescale,
+    .finish = finish,
     .merge = merge,
 };

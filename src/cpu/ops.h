@@ -147,6 +147,8 @@ struct pq_attend {
     void (*widen_f32)(void *panel, const void *codes, int units);
     /* acc[p][r][c] *= a[r] */
     void (*rescale)(float *acc, const float *a, int rows, int panels);
+    /* One row to its place, sums [panels], `stride` apart: y[p * PQ_NR + c] = sums[p][c] * a */
+    void (*finish)(float *y, const float *sums, size_t stride, float a, int panels);
     /* acc[p][r][c] = acc[p][r][c] * a[r] + more[p][r][c] * b[r] */
     void (*merge)(float *acc, const float *a, const float *more, const float *b, int rows,
                   int panels);

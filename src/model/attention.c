@@ -331,18 +331,13 @@ static void merge(const struct pq_attention *a, const struct tile *tile, float *
 static void finish(const struct pq_attention *a, const struct tile *tile, float *total) {
     int d = a->kv->head_dim;
     struct sums s = sums_at(total, tile->rows, d);
-    float inverse[PQ_MR];
     for (int r = 0; r < tile->rows; r++) {
         float sum = 0;
         for (int i = 0; i < 16; i++)
             sum += s.lanes[16 * r + i];
-        inverse[r] = 1.0f / sum;
+        a->ops->attend->finish(a->out + row_at(a, tile, r), s.out + r * PQ_NR,
+                               (size_t)(tile->rows * PQ_NR), 1.0f / sum, d / PQ_NR);
     }
-    a->ops->attend->rescale(s.out, inverse, tile->rows, d / PQ_NR);
-    for (int r = 0; r < tile->rows; r++)
-        for (int p = 0; p < d / PQ_NR; p++)
-            memcpy(a->out + row_at(a, tile, r) + p * PQ_NR, s.out + (p * tile->rows + r) * PQ_NR,
-                   PQ_NR * sizeof(float));
 }
 
 /* ---- All of them ----------------------------------------------------------------------------- */

@@ -152,9 +152,9 @@ static void widen(void) {
 
 /* ---- Sums ------------------------------------------------------------------------------------ */
 
-static void rescale_and_merge(void) {
+static void rescale_finish_and_merge(void) {
     enum { PANELS = 4, SIZE = PANELS * PQ_MR * PQ_NR + GUARD };
-    static float acc[SIZE], more[SIZE], scaled[SIZE], merged[SIZE];
+    static float acc[SIZE], more[SIZE], scaled[SIZE], merged[SIZE], row[PANELS * PQ_NR + GUARD];
     float a[PQ_MR], b[PQ_MR];
     for (int i = 0; i < SIZE; i++) {
         acc[i] = uniform(-9, 9);
@@ -176,6 +176,14 @@ static void rescale_and_merge(void) {
             CHECK(scaled[i] == (inside ? left : acc[i]));
             CHECK(merged[i] == (inside ? left + right : acc[i]));
         }
+        for (int i = 0; i < PANELS * PQ_NR + GUARD; i++)
+            row[i] = 1;
+        int last = rows - 1;
+        kernels->finish(row, acc + last * PQ_NR, (size_t)(rows * PQ_NR), a[last], PANELS);
+        for (int i = 0; i < PANELS * PQ_NR; i++)
+            CHECK(row[i] == acc[(i / PQ_NR * rows + last) * PQ_NR + i % PQ_NR] * a[last]);
+        for (int i = 0; i < GUARD; i++)
+            CHECK(row[PANELS * PQ_NR + i] == 1);
     }
 }
 
@@ -195,7 +203,7 @@ int main(void) {
         KERNEL(softmax);
         KERNEL(softmax_edges);
         KERNEL(widen);
-        KERNEL(rescale_and_merge);
+        KERNEL(rescale_finish_and_merge);
     }
     return tap_done();
 }
