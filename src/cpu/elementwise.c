@@ -168,13 +168,14 @@ static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows,
         memcpy(to, from, (size_t)n * sizeof *to);
         return;
     }
-    for (int first = 0; first < rows; first += 4, to += 4, from += 4 * n) {
+    for (int first = 0; first < rows; first += 4) {
         int group = rows - first < 4 ? rows - first : 4, i = 0;
+        const uint32_t *some = from + first * n;
         for (; group == 4 && i + LANES <= n; i += LANES)
-            interleave4(to + (size_t)i * apart, apart, from + i, (size_t)n);
+            interleave4(to + (size_t)i * apart + first, apart, some + i, (size_t)n);
         for (; i < n; i++)
             for (int r = 0; r < group; r++)
-                to[(size_t)i * apart + (size_t)r] = from[r * n + i];
+                to[(size_t)i * apart + (size_t)(first + r)] = some[r * n + i];
     }
 }
 

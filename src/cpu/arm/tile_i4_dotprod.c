@@ -4,10 +4,8 @@
 #include "cpu/arm/dot.h"
 #include "cpu/kernels.h"
 
-enum {
-    ROWS = 4,
-    VECS = 8
-}; /* at most: 8 sums of a block, 8 of all, two parts of a code, activations */
+/* At most: 8 sums of a block, 8 of all, two parts of a code, activations. */
+enum { ROWS = 4, VECS = 8 };
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
 INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,

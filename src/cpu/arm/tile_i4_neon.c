@@ -6,10 +6,8 @@
 
 #include <string.h>
 
-enum {
-    ROWS = 3,
-    VECS = 4
-}; /* at most: 12 sums of a block, 6 of all, two parts of a code, activations */
+/* At most: 12 sums of a block, 6 of all, two parts of a code, activations. */
+enum { ROWS = 3, VECS = 4 };
 
 /* sum[0]: the byte lanes of outputs 0 and 1; sum[1]: of outputs 2 and 3. */
 INLINE void add_products(int16x8_t sum[2], int8x16_t code, int8x16_t x) {
