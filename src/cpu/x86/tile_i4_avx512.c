@@ -1,7 +1,6 @@
 /* tile_i4_avx2.c with 16 outputs a register and registers for the sums of 12 rows. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
-#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -10,7 +9,33 @@
 #endif
 
 /* 12 sums of a block, 12 of all, a code in two parts.  Few rows meet all outputs at once. */
-enum { FEW_ROWS = 4 };
+enum { OUTPUTS = 16, ROWS = PQ_MR, FEW_ROWS = 4 };
+
+typedef __m512i vector;
+
+INLINE vector load(const uint8_t *from) {
+    return _mm512_loadu_si512(from);
+}
+
+INLINE void store(int32_t *to, vector v) {
+    _mm512_storeu_si512(to, v);
+}
+
+INLINE vector zero(void) {
+    return _mm512_setzero_si512();
+}
+
+INLINE vector spread(int32_t x) {
+    return _mm512_set1_epi32(x);
+}
+
+INLINE vector low_codes(vector both) {
+    return _mm512_and_si512(both, _mm512_set1_epi8(15));
+}
+
+INLINE vector high_codes(vector both) {
+    return low_codes(_mm512_srli_epi16(both, 4));
+}
 
 /* The multipliers of 16 outputs, the first or the second, in both halves of their 32-bit lanes. */
 INLINE __m512i multipliers(const uint8_t *at, int first) {
@@ -21,77 +46,30 @@ INLINE __m512i multipliers(const uint8_t *at, int first) {
 }
 
 /* What a block's products are taken off; see tile_i4_avx2.c. */
-INLINE __m512i eights(int32_t sum) {
+INLINE __m512i begin_block(int32_t sum) {
     return _mm512_slli_epi32(_mm512_set1_epi32(sum), 3 + 16);
 }
 
-INLINE __m512i less_products(__m512i sum, __m512i codes, __m512i x) {
+INLINE __m512i add_products(__m512i sum, __m512i codes, __m512i x) {
     sum = _mm512_sub_epi16(sum, _mm512_maddubs_epi16(codes, x));
     __asm__("" : "+v"(sum));
     return sum;
 }
 
-/* 16 or 32 outputs from `first` on. */
-INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int first,
-                 struct pq_fetch *fetch) {
-    const __m512i low = _mm512_set1_epi8(15);
-    const uint8_t *codes = w->codes + 4 * first;
-    __m512i total[PQ_MR][2];
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            total[r][c] = _mm512_setzero_si512();
-    }
-    for (int b = 0; b < blocks; b++, sums += rows) {
-        __m512i sum[PQ_MR][2];
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            UNROLL
-            for (int c = 0; c < vectors; c++)
-                sum[r][c] = eights(sums[r]);
-        }
-        KEEP_LOOP /* unrolled, its iterations would share the registers, which they cannot */
-            for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * rows, codes += PQ_NR * 4) {
-            pq_fetch(fetch);
-            UNROLL
-            for (int c = 0; c < vectors; c++) {
-                __m512i both = _mm512_loadu_si512(codes + 64 * c);
-                __m512i l = _mm512_and_si512(both, low);
-                __m512i h = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-                UNROLL
-                for (int r = 0; r < rows; r++) {
-                    __m512i xl = _mm512_set1_epi32(x[r]), xh = _mm512_set1_epi32(x[rows + r]);
-                    sum[r][c] = less_products(less_products(sum[r][c], l, xl), h, xh);
-                }
-            }
-        }
-        const uint8_t *mults = w->mults + (size_t)(b >> w->shift) * 16;
-        UNROLL
-        for (int c = 0; c < vectors; c++) {
-            __m512i m = multipliers(mults, first + 16 * c);
-            UNROLL
-            for (int r = 0; r < rows; r++)
-                total[r][c] = _mm512_sub_epi32(total[r][c], _mm512_madd_epi16(sum[r][c], m));
-        }
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            _mm512_storeu_si512(acc + r * PQ_NR + 16 * c, total[r][c]);
-    }
+INLINE __m512i end_block(__m512i total, __m512i sum, __m512i m) {
+    return _mm512_sub_epi32(total, _mm512_madd_epi16(sum, m));
 }
+
+#include "cpu/x86/tile_i4.h"
 
 static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
     switch (rows) {
-        ROWS_CASE(1, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
-        ROWS_CASE(2, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
-        ROWS_CASE(3, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
-        ROWS_CASE(4, tile, 2, acc, x, sums, w, blocks, 0, &fetch)
+        ROWS_CASE(1, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(2, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(3, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(4, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
     }
 }
 
@@ -100,14 +78,14 @@ static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *s
     struct pq_fetch fetch = pq_fetch_begin(ahead, 2 * blocks * (PQ_BLOCK / 8));
     for (int c = 0; c < PQ_NR; c += 16)
         switch (rows) {
-            ROWS_CASE(5, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(6, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(7, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(8, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(9, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(10, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(11, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
-            ROWS_CASE(12, tile, 1, acc + c, x, sums, w, blocks, c, &fetch)
+            ROWS_CASE(5, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(6, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(7, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(8, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(9, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(10, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(11, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(12, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
         }
 }
 
