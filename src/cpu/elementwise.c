@@ -4,6 +4,7 @@
  * of this file with no ISA flags is the reference. */
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
+#include "cpu/rows.h"
 
 #include <math.h>
 
@@ -136,46 +137,51 @@ static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, 
     return absmax / 127.0f;
 }
 
-typedef uint64_t u64x8 __attribute__((vector_size(64)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+typedef uint64_t u64x2 __attribute__((vector_size(16)));
 
-/* Units of four rows at a time, in four vectors of four: what each 16-byte store takes. */
-INLINE void interleave4(uint32_t *to, size_t stride, const uint32_t *from, size_t ld) {
-    u32x16 a, b, c, d;
-    memcpy(&a, from, sizeof a);
-    memcpy(&b, from + ld, sizeof b);
-    memcpy(&c, from + 2 * ld, sizeof c);
-    memcpy(&d, from + 3 * ld, sizeof d);
-#define LOW(p, q)                                                                                  \
-    __builtin_shufflevector(p, q, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define HIGH(p, q)                                                                                 \
-    __builtin_shufflevector(p, q, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define EVEN(p, q) (u32x16) __builtin_shufflevector((u64x8)p, (u64x8)q, 0, 8, 2, 10, 4, 12, 6, 14)
-#define ODD(p, q) (u32x16) __builtin_shufflevector((u64x8)p, (u64x8)q, 1, 9, 3, 11, 5, 13, 7, 15)
-    u32x16 ab = LOW(a, b), cd = LOW(c, d), ab2 = HIGH(a, b), cd2 = HIGH(c, d);
-    u32x16 units[4] = {EVEN(ab, cd), ODD(ab, cd), EVEN(ab2, cd2), ODD(ab2, cd2)};
+/* Four units of up to four rows.  With fewer the last one stands for those that are not there. */
+INLINE void interleave_units(const int rows, uint32_t *to, size_t stride, const uint32_t *from,
+                             size_t ld) {
+    u32x4 row[4];
+    for (int r = 0; r < 4; r++)
+        memcpy(&row[r], from + (size_t)(r < rows ? r : rows - 1) * ld, sizeof row[r]);
+#define LOW(p, q) __builtin_shufflevector(p, q, 0, 4, 1, 5)
+#define HIGH(p, q) __builtin_shufflevector(p, q, 2, 6, 3, 7)
+    u64x2 ab[2] = {(u64x2)LOW(row[0], row[1]), (u64x2)HIGH(row[0], row[1])};
+    u64x2 cd[2] = {(u64x2)LOW(row[2], row[3]), (u64x2)HIGH(row[2], row[3])};
 #undef LOW
 #undef HIGH
-#undef EVEN
-#undef ODD
-    for (size_t i = 0; i < 4; i++)
-        for (size_t g = 0; g < 4; g++)
-            memcpy(to + (4 * g + i) * stride, (const uint32_t *)&units[i] + 4 * g, 16);
+    for (size_t i = 0; i < 4; i++) {
+        u64x2 unit = {ab[i / 2][i % 2], cd[i / 2][i % 2]};
+        uint32_t third = ((u32x4)unit)[2]; /* 12 bytes at once would go by way of the stack */
+        memcpy(to + i * stride, &unit, (size_t)(rows == 3 ? 2 : rows) * sizeof *to);
+        if (rows == 3)
+            to[i * stride + 2] = third;
+    }
+}
+
+INLINE void interleave_rows(const int rows, uint32_t *to, size_t stride, const uint32_t *from,
+                            int n) {
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        interleave_units(rows, to + (size_t)i * stride, stride, from + i, (size_t)n);
+    for (; i < n; i++)
+        for (int r = 0; r < rows; r++)
+            to[(size_t)i * stride + (size_t)r] = from[r * n + i];
 }
 
 static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows, int n) {
-    size_t apart = (size_t)stride;
     if (stride == 1) {
         memcpy(to, from, (size_t)n * sizeof *to);
         return;
     }
-    for (int first = 0; first < rows; first += 4) {
-        int group = rows - first < 4 ? rows - first : 4, i = 0;
-        const uint32_t *some = from + first * n;
-        for (; group == 4 && i + LANES <= n; i += LANES)
-            interleave4(to + (size_t)i * apart + first, apart, some + i, (size_t)n);
-        for (; i < n; i++)
-            for (int r = 0; r < group; r++)
-                to[(size_t)i * apart + (size_t)(first + r)] = some[r * n + i];
+    for (; rows >= 4; rows -= 4, to += 4, from += 4 * n)
+        interleave_rows(4, to, (size_t)stride, from, n);
+    switch (rows) {
+        ROWS_CASE(1, interleave_rows, to, (size_t)stride, from, n)
+        ROWS_CASE(2, interleave_rows, to, (size_t)stride, from, n)
+        ROWS_CASE(3, interleave_rows, to, (size_t)stride, from, n)
     }
 }
 
