@@ -7,26 +7,25 @@
 
 /* 2^t for t <= 0 by 2^n * 2^r, |r| <= 1/2: a polynomial of least relative error, 2e-7 with its own
  * rounding, that is 1 at 0.  0 below 2^-126; NaN passes. */
-INLINE f32x16 exp2_16(f32x16 t) {
-    f32x16 shifted = t + ROUNDER;
-    f32x16 r = t - (shifted - ROUNDER);
-    f32x16 p = splat(1.3264727e-3f);
+INLINE f32v exp2_of(f32v t) {
+    f32v shifted = t + ROUNDER;
+    f32v r = t - (shifted - ROUNDER);
+    f32v p = splat(1.3264727e-3f);
     p = p * r + 9.671513e-3f;
     p = p * r + 5.5507336e-2f;
     p = p * r + 0.24022242f;
     p = p * r + 0.693147f;
     p = p * r + 1.0f;
-    u32x16 power = (u32x16)p + ((u32x16)shifted << 23); /* n added to the exponent */
-    return (f32x16)(power & (u32x16) ~(t < -126.0f));
+    u32v power = (u32v)p + ((u32v)shifted << 23); /* n added to the exponent */
+    return (f32v)(power & (u32v) ~(t < -126.0f));
 }
 
-/* 32 probabilities to a row, rounded to BF16 (ties up: there is hardly one) or as they are. */
-INLINE void put(void *row, int i, f32x16 p, f32x16 q, bool narrow) {
+/* Two vectors of probabilities to a row, rounded to BF16 (ties up: there is hardly one) or as they
+ * are. */
+INLINE void put(void *row, int i, f32v p, f32v q, bool narrow) {
     if (narrow) {
-        u16x32 a = (u16x32)((u32x16)p + 0x8000), b = (u16x32)((u32x16)q + 0x8000);
-        a = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
-                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63);
-        memcpy((uint16_t *)row + i, &a, sizeof a);
+        u16v both = upper_halves((u32v)p + 0x8000, (u32v)q + 0x8000);
+        memcpy((uint16_t *)row + i, &both, sizeof both);
     } else {
         store((float *)row + i, p);
         store((float *)row + i + LANES, q);
@@ -40,38 +39,44 @@ INLINE void cut_short(float *to, const float *from, int valid, float rest) {
 }
 
 struct online {
-    f32x16 sum;
+    f32v sum[PARTS];
     float scale, max;
     bool narrow;
 };
 
 /* A panel of scores to probabilities i .. i+31 of a row. */
 INLINE void panel(struct online *o, void *row, int i, const float *s, const float *weights) {
-    f32x16 p = exp2_16(load(s) * o->scale - o->max);
-    f32x16 q = exp2_16(load(s + LANES) * o->scale - o->max);
-    o->sum += p;
-    o->sum += q;
-    if (weights) {
-        p *= load(weights);
-        q *= load(weights + LANES);
+    UNROLL
+    for (int c = 0; c < PQ_NR; c += 2 * LANES) {
+        f32v p = exp2_of(load(s + c) * o->scale - o->max);
+        f32v q = exp2_of(load(s + c + LANES) * o->scale - o->max);
+        o->sum[c / LANES % PARTS] += p;
+        o->sum[(c / LANES + 1) % PARTS] += q;
+        if (weights) {
+            p *= load(weights + c);
+            q *= load(weights + c + LANES);
+        }
+        put(row, i + c, p, q, o->narrow);
     }
-    put(row, i, p, q, o->narrow);
+}
+
+INLINE void rise(f32v *most, const float *s) {
+    UNROLL
+    for (int c = 0; c < PQ_NR; c += LANES)
+        most[c / LANES % 2] = larger(load(s + c), most[c / LANES % 2]);
 }
 
 static float greatest(const float *s, size_t stride, int valid) {
     int panels = valid / PQ_NR, left = valid % PQ_NR;
-    f32x16 most = splat(-INFINITY), most2 = most;
-    for (int p = 0; p < panels; p++, s += stride) {
-        most = max16(load(s), most);
-        most2 = max16(load(s + LANES), most2);
-    }
+    f32v most[2] = {splat(-INFINITY), splat(-INFINITY)};
+    for (int p = 0; p < panels; p++, s += stride)
+        rise(most, s);
     if (left) {
         float last[PQ_NR];
         cut_short(last, s, left, -INFINITY);
-        most = max16(load(last), most);
-        most2 = max16(load(last + LANES), most2);
+        rise(most, last);
     }
-    return max_lanes(max16(most, most2));
+    return largest_lane(larger(most[0], most[1]));
 }
 
 INLINE float softmax(void *row, const float *s, size_t stride, const float *weights, int n,
@@ -83,12 +88,13 @@ INLINE float softmax(void *row, const float *s, size_t stride, const float *weig
     }
     int panels = valid / PQ_NR, left = valid % PQ_NR;
     float top = most * scale, alpha = 1.0f;
-    struct online o = {.sum = load(sum), .scale = scale, .max = *max, .narrow = narrow};
+    struct online o = {.scale = scale, .max = *max, .narrow = narrow};
+    EACH_PART o.sum[p] = load(sum + p * LANES);
     if (top > *max) {
         float lanes[LANES];
-        store(lanes, exp2_16(splat(*max - top)));
+        store(lanes, exp2_of(splat(*max - top)));
         alpha = lanes[0];
-        o.sum *= alpha;
+        EACH_PART o.sum[p] *= alpha;
         *max = o.max = top;
     }
     int i = 0;
@@ -103,7 +109,7 @@ INLINE float softmax(void *row, const float *s, size_t stride, const float *weig
         i += PQ_NR;
     }
     memset((char *)row + (size_t)i * size, 0, (size_t)(n - i) * size);
-    store(sum, o.sum);
+    EACH_PART store(sum + p * LANES, o.sum[p]);
     return alpha;
 }
 
@@ -118,8 +124,8 @@ static float softmax_bf16(void *row, const float *s, size_t stride, const float 
 }
 
 /* Code j of each unit: by shifts of whole units, since from bytes GCC 12 converts lane by lane. */
-INLINE f32x16 code_of(u32x16 units, int j) {
-    return __builtin_convertvector((i32x16)(units << (24 - 8 * j)) >> 24, f32x16);
+INLINE f32v code_of(u32v units, int j) {
+    return __builtin_convertvector((i32v)(units << (24 - 8 * j)) >> 24, f32v);
 }
 
 static void widen_f32(void *panel, const void *codes, int units) {
@@ -127,7 +133,7 @@ static void widen_f32(void *panel, const void *codes, int units) {
     const uint32_t *from = codes;
     for (int i = 0; i < units; i++, from += PQ_NR, to += 4 * PQ_NR)
         for (int c = 0; c < PQ_NR; c += LANES) {
-            u32x16 four;
+            u32v four;
             memcpy(&four, from + c, sizeof four);
             store(to + c, code_of(four, 0));
             store(to + PQ_NR + c, code_of(four, 1));
@@ -142,12 +148,12 @@ static void widen_bf16(void *panel, const void *codes, int units) {
     const uint32_t *from = codes;
     for (int i = 0; i < units; i++, from += PQ_NR, to += 2 * PQ_NR)
         for (int c = 0; c < PQ_NR; c += LANES) {
-            u32x16 four;
+            u32v four;
             memcpy(&four, from + c, sizeof four);
-            u32x16 first = (u32x16)code_of(four, 0) >> 16 | (u32x16)code_of(four, 1);
-            u32x16 second = (u32x16)code_of(four, 2) >> 16 | (u32x16)code_of(four, 3);
-            store(to + c, (f32x16)first);
-            store(to + PQ_NR + c, (f32x16)second);
+            u32v first = (u32v)code_of(four, 0) >> 16 | (u32v)code_of(four, 1);
+            u32v second = (u32v)code_of(four, 2) >> 16 | (u32v)code_of(four, 3);
+            store(to + c, (f32v)first);
+            store(to + PQ_NR + c, (f32v)second);
         }
 }
 

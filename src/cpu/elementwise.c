@@ -4,44 +4,42 @@
  * of this file with no ISA flags is the reference. */
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
-#include "cpu/rows.h"
 
 #include <math.h>
 
 /* Smaller and larger, lane by lane: GCC makes one instruction of integers, where floats come out as
  * a comparison and a branch a lane. */
-INLINE i32x16 min_int16(i32x16 a, i32x16 b) {
-    i32x16 m;
+INLINE i32v smaller_int(i32v a, i32v b) {
+    i32v m;
     for (int i = 0; i < LANES; i++)
         m[i] = a[i] < b[i] ? a[i] : b[i];
     return m;
 }
 
-/* The larger of two sizes, not negative. */
-INLINE i32x16 max_size16(i32x16 a, i32x16 b) {
-#ifdef __AVX512F__
-    i32x16 m;
+INLINE i32v larger_int(i32v a, i32v b) {
+    i32v m;
     for (int i = 0; i < LANES; i++)
         m[i] = a[i] > b[i] ? a[i] : b[i];
     return m;
-#else /* GCC 12 takes what a loop carries lane by lane where it is wider than a register */
-    i32x16 more = a - b;
-    return b + (more & ~(more >> 31));
-#endif
 }
 
 /* A block of codes in 8 bits. */
-INLINE void narrow(int8_t *to, const i32x16 *codes) {
+INLINE void narrow(int8_t *to, const i32v *codes) {
 #ifdef __AVX512F__
+    typedef int8_t i8x16 __attribute__((vector_size(16)));
     for (int h = 0; h < PQ_BLOCK / LANES; h++) {
         i8x16 bytes = __builtin_convertvector(codes[h], i8x16);
         memcpy(to + h * LANES, &bytes, sizeof bytes);
     }
-#else /* lane by lane, too, where it is not a loop */
-    int32_t from[PQ_BLOCK];
-    memcpy(from, codes, sizeof from);
-    for (int i = 0; i < PQ_BLOCK; i++)
-        to[i] = (int8_t)from[i];
+#else
+    typedef uint8_t u8v __attribute__((vector_size(4 * LANES)));
+    UNROLL
+    for (int h = 0; h < PQ_BLOCK / LANES; h += 4) {
+        u16v a = __builtin_shufflevector((u16v)codes[h], (u16v)codes[h + 1], EVEN);
+        u16v b = __builtin_shufflevector((u16v)codes[h + 2], (u16v)codes[h + 3], EVEN);
+        u8v bytes = __builtin_shufflevector((u8v)a, (u8v)b, EVEN_BYTES);
+        memcpy(to + h * LANES, &bytes, sizeof bytes);
+    }
 #endif
 }
 
@@ -64,10 +62,10 @@ enum { ABREAST = 1 };
 /* v = exp(v) of v cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
  * (Cody & Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower
  * degree (Chebyshev's economization), which is off by less than 2^-28 relative. */
-INLINE void exp_abreast(f32x16 *v) {
-    f32x16 most = splat(87.3f), shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
-    STEP(r[j], (f32x16)min_int16((i32x16)abs16(v[j]), (i32x16)most));
-    STEP(v[j], (f32x16)((i32x16)r[j] | ((i32x16)v[j] & INT32_MIN)));
+INLINE void exp_abreast(f32v *v) {
+    f32v most = splat(87.3f), shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
+    STEP(r[j], (f32v)smaller_int((i32v)size_of(v[j]), (i32v)most));
+    STEP(v[j], (f32v)((i32v)r[j] | ((i32v)v[j] & INT32_MIN)));
     STEP(shifted[j], v[j] * 1.44269504f + ROUNDER);
     STEP(n[j], shifted[j] - ROUNDER);
     STEP(r[j], v[j] - n[j] * 0.693359375f);
@@ -78,24 +76,25 @@ INLINE void exp_abreast(f32x16 *v) {
     STEP(p[j], p[j] * r[j] + 0.5f);
     STEP(p[j], p[j] * r[j] + 1.0f);
     STEP(p[j], p[j] * r[j] + 1.0f);
-    STEP(v[j], p[j] * (f32x16)(((u32x16)shifted[j] << 23) + (127u << 23)));
+    STEP(v[j], p[j] * (f32v)(((u32v)shifted[j] << 23) + (127u << 23)));
 }
 
 static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
-    f32x16 sum = {0};
+    f32v sum[PARTS] = {0};
+    float last[SUMS] = {0};
     int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        sum += load(x + i) * load(x + i);
-    f32x16 tail = load_part(x + i, n - i);
-    sum += tail * tail;
-    float inverse = 1.0f / sqrtf(sum_lanes(sum) / (float)n + eps);
+    for (; i + SUMS <= n; i += SUMS)
+        EACH_PART sum[p] += load(x + i + p * LANES) * load(x + i + p * LANES);
+    memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+    EACH_PART sum[p] += load(last + p * LANES) * load(last + p * LANES);
+    float inverse = 1.0f / sqrtf(sum_parts(sum) / (float)n + eps);
     for (i = 0; i + LANES <= n; i += LANES)
         store(y + i, load(x + i) * inverse * load(gamma + i));
     for (; i < n; i++)
         y[i] = x[i] * inverse * gamma[i];
 }
 
-INLINE int32_t sum_int_lanes(i32x16 v) {
+INLINE int32_t sum_int_lanes(i32v v) {
     int32_t s[LANES], sum = 0;
     memcpy(s, &v, sizeof s);
     for (int i = 0; i < LANES; i++)
@@ -104,13 +103,14 @@ INLINE int32_t sum_int_lanes(i32x16 v) {
 }
 
 static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, int n) {
-    i32x16 most[2] = {{0}, {0}}; /* sizes as integers: in the same order, infinity and NaN on top */
-    for (int i = 0; i < n; i += PQ_BLOCK)
+    enum { VECTORS = PQ_BLOCK / LANES };
+    i32v most[2] = {{0}, {0}}; /* sizes as integers: in the same order, infinity and NaN on top */
+    for (int i = 0; i < n; i += 2 * LANES)
         for (int h = 0; h < 2; h++)
-            most[h] = max_size16((i32x16)abs16(load(x + i + h * LANES)), most[h]);
-    most[0] = max_size16(most[0], most[1]);
-    float absmax = max_lanes((f32x16)most[0]);
-    bool finite = max_lanes((f32x16)((most[0] >= 0x7f800000) & 0x3f800000)) == 0.0f;
+            most[h] = larger_int((i32v)size_of(load(x + i + h * LANES)), most[h]);
+    most[0] = larger_int(most[0], most[1]);
+    float absmax = largest_lane((f32v)most[0]);
+    bool finite = largest_lane((f32v)((most[0] >= 0x7f800000) & 0x3f800000)) == 0.0f;
     float inverse = 127.0f / absmax;
     /* A subnormal absmax would make the inverse infinite; such a row is zero for all purposes. */
     if (!finite || absmax < 1e-30f) {
@@ -120,12 +120,12 @@ static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, 
             memset(blocks, 0, (size_t)(n / PQ_BLOCK) * sizeof *blocks);
         return finite ? 0.0f : NAN;
     }
-    i32x16 total = {0};
+    i32v total = {0};
     for (int i = 0; i < n; i += PQ_BLOCK) {
-        i32x16 block = {0};
-        i32x16 codes[PQ_BLOCK / LANES];
-        for (int h = 0; h < PQ_BLOCK / LANES; h++) {
-            codes[h] = (i32x16)(load(x + i + h * LANES) * inverse + ROUNDER) - 0x4b400000;
+        i32v block = {0}, codes[VECTORS];
+        UNROLL
+        for (int h = 0; h < VECTORS; h++) {
+            codes[h] = (i32v)(load(x + i + h * LANES) * inverse + ROUNDER) - 0x4b400000;
             block += codes[h];
         }
         narrow(q + i, codes);
@@ -185,23 +185,29 @@ static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows,
     }
 }
 
-INLINE u16x16 bf16_16(f32x16 x) {
-    u32x16 u = (u32x16)x;
-    u32x16 rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    u32x16 nan = (u32x16)((u & 0x7fffffff) > 0x7f800000);
-    return __builtin_convertvector((rounded & ~nan) | (((u >> 16) | 0x40) & nan), u16x16);
+/* BF16 in the upper half of each lane. */
+INLINE u32v bf16_of(f32v x) {
+    u32v u = (u32v)x, rounded = u + 0x7fff + ((u >> 16) & 1);
+    u32v nan = (u32v)(((i32v)u & 0x7fffffff) > 0x7f800000);
+    return (rounded & ~nan) | ((u | 0x400000) & nan);
+}
+
+INLINE void pair_to_bf16(uint16_t *y, const float *x) {
+    u16v both = upper_halves(bf16_of(load(x)), bf16_of(load(x + LANES)));
+    memcpy(y, &both, sizeof both);
 }
 
 static void to_bf16(uint16_t *y, const float *x, int n) {
     int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        u16x16 h = bf16_16(load(x + i));
-        memcpy(y + i, &h, sizeof h);
-    }
+    for (; i + 2 * LANES <= n; i += 2 * LANES)
+        pair_to_bf16(y + i, x + i);
     if (i == n)
         return;
-    u16x16 h = bf16_16(load_part(x + i, n - i));
-    memcpy(y + i, &h, (size_t)(n - i) * sizeof *y);
+    float last[2 * LANES] = {0};
+    uint16_t narrowed[2 * LANES];
+    memcpy(last, x + i, (size_t)(n - i) * sizeof *x);
+    pair_to_bf16(narrowed, last);
+    memcpy(y + i, narrowed, (size_t)(n - i) * sizeof *y);
 }
 
 static void from_bf16(float *y, const uint16_t *x, int n) {
@@ -222,25 +228,31 @@ static void rope(float *x, const float *cos, const float *sin, int half) {
 /* Rows times a Hadamard matrix: activations as they pass, weights once. */
 #define REAL float
 #define PASTE_REAL(name) name##_f32
+#define REAL_LANES LANES
+#define REAL_APART APART
 #define HADAMARD hadamard
 #include "cpu/hadamard_rows.h"
 #undef REAL
 #undef PASTE_REAL
+#undef REAL_LANES
+#undef REAL_APART
 #undef HADAMARD
 #define REAL double
 #define PASTE_REAL(name) name##_f64
+#define REAL_LANES (LANES / 2)
+#define REAL_APART HALF_APART
 #define HADAMARD hadamard64
 #include "cpu/hadamard_rows.h"
 
-/* The n < 16 columns at the end of a row.  Apart, or put would keep its vector in memory. */
-static __attribute__((noinline)) void put_part(float *y, f32x16 v, int n, bool add) {
+/* The n < LANES columns at the end of a row.  Apart, or put would keep its vector in memory. */
+static __attribute__((noinline)) void put_part(float *y, f32v v, int n, bool add) {
     if (add)
         v = load_part(y, n) + v;
     memcpy(y, &v, (size_t)n * sizeof *y);
 }
 
-/* 16 columns of a finished tile, or as many as there are. */
-INLINE void put(float *y, f32x16 v, int n, bool add) {
+/* A vector of columns of a finished tile, or as many as there are. */
+INLINE void put(float *y, f32v v, int n, bool add) {
     if (n < LANES)
         put_part(y, v, n, add);
     else
@@ -250,11 +262,11 @@ INLINE void put(float *y, f32x16 v, int n, bool add) {
 static void finish_int(float *y, size_t ldy, const int32_t *acc, int rows, const float *xscale,
                        const float *wscale, const float *bias, int n, bool add) {
     for (int c = 0; c < n; c += LANES) {
-        f32x16 w = load(wscale + c), b = load(bias + c);
+        f32v w = load(wscale + c), b = load(bias + c);
         for (int r = 0; r < rows; r++) {
-            i32x16 sum;
+            i32v sum;
             memcpy(&sum, acc + r * PQ_NR + c, sizeof sum);
-            f32x16 v = __builtin_convertvector(sum, f32x16) * (xscale[r] * w) + b;
+            f32v v = __builtin_convertvector(sum, f32v) * (xscale[r] * w) + b;
             put(y + (size_t)r * ldy + c, v, n - c, add);
         }
     }
@@ -263,7 +275,7 @@ static void finish_int(float *y, size_t ldy, const int32_t *acc, int rows, const
 static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const float *bias, int n,
                       bool add) {
     for (int c = 0; c < n; c += LANES) {
-        f32x16 b = load(bias + c);
+        f32v b = load(bias + c);
         for (int r = 0; r < rows; r++)
             put(y + (size_t)r * ldy + c, load(acc + r * PQ_NR + c) + b, n - c, add);
     }
@@ -277,7 +289,7 @@ static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, i
     float *to = n < PQ_NR ? apart : y;
     size_t ld = n < PQ_NR ? PQ_NR : ldy;
     for (int i = 0; i < rows * VECTORS; i += ABREAST) {
-        f32x16 g[ABREAST], v[ABREAST];
+        f32v g[ABREAST], v[ABREAST];
         int at[ABREAST];
         EACH at[j] = i + j < rows * VECTORS ? i + j : rows * VECTORS - 1;
         EACH g[j] = load(gate + at[j] * LANES);
@@ -314,22 +326,26 @@ enum { F32_ROWS = 4 };
 #endif
 
 INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int stride, int rows) {
-    f32x16 sum[F32_ROWS][2];
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = load(acc + r * PQ_NR);
-        sum[r][1] = load(acc + r * PQ_NR + LANES);
+    enum { VECTORS = PQ_NR / LANES };
+    f32v sum[F32_ROWS][VECTORS];
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int v = 0; v < VECTORS; v++)
+        sum[r][v] = load(acc + r * PQ_NR + v * LANES);
+    for (int i = 0; i < units; i++, x += stride, w += PQ_NR)
+        UNROLL
+    for (int v = 0; v < VECTORS; v++) {
+        f32v weights = load(w + v * LANES);
+        UNROLL
+        for (int r = 0; r < rows; r++)
+            sum[r][v] += x[r] * weights;
     }
-    for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
-        f32x16 w0 = load(w), w1 = load(w + LANES);
-        for (int r = 0; r < rows; r++) {
-            sum[r][0] += x[r] * w0;
-            sum[r][1] += x[r] * w1;
-        }
-    }
-    for (int r = 0; r < rows; r++) {
-        store(acc + r * PQ_NR, sum[r][0]);
-        store(acc + r * PQ_NR + LANES, sum[r][1]);
-    }
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int v = 0; v < VECTORS; v++)
+        store(acc + r * PQ_NR + v * LANES, sum[r][v]);
 }
 
 void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,

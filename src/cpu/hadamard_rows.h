@@ -1,9 +1,10 @@
 /* hadamard_rows.h - a row times the matrix of hadamard.h, for one type of numbers.
  *
- * elementwise.c includes this twice: HADAMARD is the function's name, REAL its numbers, PASTE_REAL
- * makes the names of the steps.  The order of the additions is fixed, whatever the ISA. */
+ * elementwise.c includes this twice: HADAMARD is the function's name, REAL its numbers, REAL_LANES
+ * of them a vector and REAL_APART its shuffle, PASTE_REAL makes the names of the steps. Butterflies
+ * come in the order of their distance, so that additions have one order, whatever the ISA. */
 
-typedef REAL PASTE_REAL(lanes) __attribute__((vector_size(PQ_HADAMARD_LANES * sizeof(REAL))));
+typedef REAL PASTE_REAL(lanes) __attribute__((vector_size(REAL_LANES * sizeof(REAL))));
 #define VECTOR PASTE_REAL(lanes)
 
 INLINE VECTOR PASTE_REAL(get)(const REAL *p) {
@@ -16,16 +17,25 @@ INLINE void PASTE_REAL(put)(REAL *p, VECTOR v) {
     memcpy(p, &v, sizeof v);
 }
 
-/* The four butterflies within a vector, of lanes 1, 2, 4 and 8 apart: a, b to a + b, a - b. */
+/* The butterflies within a vector, of lanes 1, 2, 4 and 8 apart: a, b to a + b, a - b. */
 INLINE VECTOR PASTE_REAL(within)(VECTOR v) {
-    v = __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14) +
-        v * (VECTOR){1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1};
-    v = __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13) +
-        v * (VECTOR){1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1};
-    v = __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11) +
-        v * (VECTOR){1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1};
-    return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7) +
-           v * (VECTOR){1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1};
+    static const REAL signs[][16] = {
+        {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
+        {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1},
+        {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
+        {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1},
+    };
+    v = REAL_APART(v, 1) + v * PASTE_REAL(get)(signs[0]);
+#if REAL_LANES > 2
+    v = REAL_APART(v, 2) + v * PASTE_REAL(get)(signs[1]);
+#endif
+#if REAL_LANES > 4
+    v = REAL_APART(v, 4) + v * PASTE_REAL(get)(signs[2]);
+#endif
+#if REAL_LANES > 8
+    v = REAL_APART(v, 8) + v * PASTE_REAL(get)(signs[3]);
+#endif
+    return v;
 }
 
 /* Butterflies of 2, 4 and 8 vectors. */
@@ -52,7 +62,7 @@ INLINE void PASTE_REAL(eight)(VECTOR *v) {
 /* Butterflies of `points` vectors that are `step` numbers apart, all over x [n]. */
 INLINE void PASTE_REAL(pass)(REAL *x, int n, int step, int points) {
     for (int i = 0; i < n; i += points * step)
-        for (REAL *p = x + i; p < x + i + step; p += LANES) {
+        for (REAL *p = x + i; p < x + i + step; p += REAL_LANES) {
             VECTOR v[8];
             for (int j = 0; j < points; j++)
                 v[j] = PASTE_REAL(get)(p + j * step);
@@ -69,15 +79,15 @@ INLINE void PASTE_REAL(pass)(REAL *x, int n, int step, int points) {
 
 /* y = x [n] times Sylvester's matrix of order width, on every `width` of them, scaled. */
 static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, REAL scale) {
-    int step = width < 4 * LANES ? LANES : 4 * LANES;
+    int step = width < 4 * REAL_LANES ? REAL_LANES : 4 * REAL_LANES;
     for (int i = 0; i < n; i += step) {
         VECTOR v[4];
-        for (int j = 0; j < step / LANES; j++)
-            v[j] = PASTE_REAL(within)(PASTE_REAL(get)(x + i + j * LANES) * scale);
-        if (step > LANES)
+        for (int j = 0; j < step / REAL_LANES; j++)
+            v[j] = PASTE_REAL(within)(PASTE_REAL(get)(x + i + j * REAL_LANES) * scale);
+        if (step > REAL_LANES)
             PASTE_REAL(four)(v);
-        for (int j = 0; j < step / LANES; j++)
-            PASTE_REAL(put)(y + i + j * LANES, v[j]);
+        for (int j = 0; j < step / REAL_LANES; j++)
+            PASTE_REAL(put)(y + i + j * REAL_LANES, v[j]);
     }
     for (; step * 8 <= width; step *= 8)
         PASTE_REAL(pass)(y, n, step, 8);
@@ -128,7 +138,7 @@ static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool t
         const uint8_t *signs = transposed ? h->signs_t[b] : h->signs[b];
         size_t block = stride * (size_t)h->base[b];
         for (size_t first = 0; first < n; first += block)
-            for (size_t i = 0; i < stride; i += LANES)
+            for (size_t i = 0; i < stride; i += REAL_LANES)
                 PASTE_REAL(mix)(y + first + i, h->base[b], stride, signs);
         stride = block;
     }

@@ -1,13 +1,19 @@
-/* lanes.h - vectors of 16 lanes by the compilers' vector extension, for sources that are compiled
- * once for each ISA.
+/* lanes.h - vectors by the compilers' vector extension, for sources that are compiled once for each
+ * ISA.
  *
- * The compiler maps the vectors to whatever registers the ISA has, and since lanes, order and
+ * A vector is a register of the ISA: GCC 12 takes wider ones lane by lane in places.  Whatever its
+ * length, a sum is kept in SUMS parts, of which a vector holds LANES; and since parts, order and
  * rounding are fixed (the build forbids contraction), every ISA returns the same bits. */
 #ifndef PQ_CPU_LANES_H
 #define PQ_CPU_LANES_H
 
+#include "cpu/rows.h"
+
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 /* PQ_PASTE(name, PQ_ISA_SUFFIX) is what the ISA's build of a source calls its own. */
 #ifndef PQ_ISA_SUFFIX
@@ -16,73 +22,117 @@
 #define PQ_PASTE_(a, b) a##b
 #define PQ_PASTE(a, b) PQ_PASTE_(a, b)
 
-enum { LANES = 16 };
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef int32_t i32x16 __attribute__((vector_size(64)));
-typedef uint32_t u32x16 __attribute__((vector_size(64)));
-typedef uint16_t u16x16 __attribute__((vector_size(32)));
-typedef uint16_t u16x32 __attribute__((vector_size(64)));
-typedef int8_t i8x16 __attribute__((vector_size(16)));
-#define INLINE static inline __attribute__((always_inline))
+/* APART: every lane's value in the lane whose number differs in the bit d; HALF_APART of a vector
+ * of half as many.  EVEN, ODD, EVEN_BYTES: every second 16 bits, or byte, of two vectors. */
+#define APART_2(v, d) __builtin_shufflevector(v, v, 0 ^ d, 1 ^ d)
+#define APART_4(v, d) __builtin_shufflevector(v, v, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d)
+#define APART_8(v, d)                                                                              \
+    __builtin_shufflevector(v, v, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d)
+#define APART_16(v, d)                                                                             \
+    __builtin_shufflevector(v, v, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d, 8 ^ d,   \
+                            9 ^ d, 10 ^ d, 11 ^ d, 12 ^ d, 13 ^ d, 14 ^ d, 15 ^ d)
+#define EVEN_4 0, 2, 4, 6, 8, 10, 12, 14
+#define EVEN_8 EVEN_4, 16, 18, 20, 22, 24, 26, 28, 30
+#define EVEN_16 EVEN_8, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62
+#define ODD_4 1, 3, 5, 7, 9, 11, 13, 15
+#define ODD_8 ODD_4, 17, 19, 21, 23, 25, 27, 29, 31
+#define ODD_16 ODD_8, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63
+#if defined(__AVX512F__)
+#define LANES 16
+#define APART APART_16
+#define HALF_APART APART_8
+#define ODD ODD_16
+#elif defined(__AVX2__)
+#define LANES 8
+#define APART APART_8
+#define HALF_APART APART_4
+#define EVEN EVEN_8
+#define EVEN_BYTES EVEN_16
+#define ODD ODD_8
+#else
+#define LANES 4
+#define APART APART_4
+#define HALF_APART APART_2
+#define EVEN EVEN_4
+#define EVEN_BYTES EVEN_8
+#define ODD ODD_4
+#endif
 
-INLINE f32x16 load(const float *p) {
-    f32x16 v;
+enum { SUMS = 16, PARTS = SUMS / LANES };
+#define EACH_PART UNROLL for (int p = 0; p < PARTS; p++)
+
+typedef float f32v __attribute__((vector_size(4 * LANES)));
+typedef int32_t i32v __attribute__((vector_size(4 * LANES)));
+typedef uint32_t u32v __attribute__((vector_size(4 * LANES)));
+typedef uint16_t u16v __attribute__((vector_size(4 * LANES))); /* twice as many */
+
+INLINE f32v load(const float *p) {
+    f32v v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-INLINE void store(float *p, f32x16 v) {
+INLINE void store(float *p, f32v v) {
     memcpy(p, &v, sizeof v);
 }
 
-INLINE f32x16 splat(float x) {
-    return x - (f32x16){0};
+INLINE f32v splat(float x) {
+    return x - (f32v){0};
 }
 
-/* The first n < 16 elements; zeros follow. */
-INLINE f32x16 load_part(const float *p, int n) {
-    f32x16 v = {0};
+/* The first n < LANES elements; zeros follow. */
+INLINE f32v load_part(const float *p, int n) {
+    f32v v = {0};
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
 
-INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
-    return (f32x16)(((i32x16)yes & mask) | ((i32x16)no & ~mask));
+INLINE f32v choose(i32v mask, f32v yes, f32v no) {
+    return (f32v)(((i32v)yes & mask) | ((i32v)no & ~mask));
 }
 
-/* a > b ? a : b.  Lane by lane, of which compilers make one instruction where a select would take
- * three, one waiting for the other. */
-INLINE f32x16 max16(f32x16 a, f32x16 b) {
-    f32x16 most;
-    for (int i = 0; i < LANES; i++)
-        most[i] = a[i] > b[i] ? a[i] : b[i];
-    return most;
+/* a > b ? a : b.  By name, since GCC 12 goes lane by lane where this meets a loop, and a choice
+ * would take three instructions, one waiting for the other. */
+INLINE f32v larger(f32v a, f32v b) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (f32v)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return choose(a > b, a, b);
+#endif
 }
 
-INLINE f32x16 abs16(f32x16 a) {
-    return (f32x16)((i32x16)a & 0x7fffffff);
+INLINE f32v size_of(f32v a) {
+    return (f32v)((i32v)a & 0x7fffffff);
 }
 
 /* Pairwise, so that the order is one on every ISA. */
-INLINE float sum_lanes(f32x16 v) {
-    float s[LANES];
-    store(s, v);
-    for (int width = LANES / 2; width > 0; width /= 2)
+INLINE float sum_parts(const f32v *parts) {
+    float s[SUMS];
+    memcpy(s, parts, sizeof s);
+    for (int width = SUMS / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++)
             s[i] += s[i + width];
     return s[0];
 }
 
-INLINE float max_lanes(f32x16 v) {
-    v = max16(v,
-              __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-    v = max16(v,
-              __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
-    v = max16(v,
-              __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-    v = max16(v,
-              __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-    return v[0];
+INLINE float largest_lane(f32v v) {
+#if LANES > 8
+    v = larger(v, APART(v, 8));
+#endif
+#if LANES > 4
+    v = larger(v, APART(v, 4));
+#endif
+    v = larger(v, APART(v, 2));
+    return larger(v, APART(v, 1))[0];
+}
+
+/* The upper halves of a's lanes, then those of b's. */
+INLINE u16v upper_halves(u32v a, u32v b) {
+    return __builtin_shufflevector((u16v)a, (u16v)b, ODD);
 }
 
 /* Adding 1.5 * 2^23 leaves no room for a fraction: nearest integer, ties to even, |x| < 2^22.  The

@@ -2,86 +2,97 @@
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
 
-/* The two vectors of PQ_NR lanes. */
-struct pair {
-    f32x16 a, b;
+/* PQ_NR lanes. */
+enum { VECTORS = PQ_NR / LANES };
+struct wide {
+    f32v v[VECTORS];
 };
+#define EACH_VECTOR UNROLL for (int j = 0; j < VECTORS; j++)
 
-INLINE struct pair load2(const float *p) {
-    return (struct pair){load(p), load(p + LANES)};
+INLINE struct wide load_wide(const float *p) {
+    struct wide w;
+    EACH_VECTOR w.v[j] = load(p + j * LANES);
+    return w;
 }
 
-INLINE void store2(float *p, struct pair v) {
-    store(p, v.a);
-    store(p + LANES, v.b);
+INLINE void store_wide(float *p, struct wide w) {
+    EACH_VECTOR store(p + j * LANES, w.v[j]);
 }
 
-INLINE f32x16 code16(f32x16 x, float lo, float hi) {
-    x = select(x > lo, x, splat(lo));
-    x = select(x < hi, x, splat(hi));
+INLINE f32v code_of(f32v x, float lo, float hi) {
+    x = choose(x > lo, x, splat(lo));
+    x = choose(x < hi, x, splat(hi));
     return (x + ROUNDER) - ROUNDER;
+}
+
+/* r[s] += row[s] d for s < m */
+INLINE void add_multiples(int m, const float *row, struct wide d, float *r) {
+    for (int s = 0; s < m; s++)
+        EACH_VECTOR {
+            float *at = r + (size_t)s * PQ_NR + j * LANES;
+            store(at, load(at) + row[s] * d.v[j]);
+        }
 }
 
 static void feedback(int n, const float *u, float *v, const float *w, const float *step, float lo,
                      float hi, float *q, float *e) {
     for (int t = n - 1; t >= 0; t--) {
         size_t at = (size_t)t * PQ_NR;
-        struct pair x = load2(v + at), s = load2(step + at), y = load2(w + at);
-        struct pair c = {code16(x.a / s.a, lo, hi), code16(x.b / s.b, lo, hi)};
-        struct pair d = {y.a - s.a * c.a, y.b - s.b * c.b};
-        store2(q + at, c);
-        store2(e + at, d);
-        const float *row = u + (size_t)t * (size_t)n;
-        for (int i = 0; i < t; i++) {
-            struct pair z = load2(v + (size_t)i * PQ_NR);
-            store2(v + (size_t)i * PQ_NR, (struct pair){z.a + row[i] * d.a, z.b + row[i] * d.b});
+        struct wide x = load_wide(v + at), s = load_wide(step + at), y = load_wide(w + at), c, d;
+        EACH_VECTOR {
+            c.v[j] = code_of(x.v[j] / s.v[j], lo, hi);
+            d.v[j] = y.v[j] - s.v[j] * c.v[j];
         }
+        store_wide(q + at, c);
+        store_wide(e + at, d);
+        add_multiples(t, u + (size_t)t * (size_t)n, d, v);
     }
 }
 
-/* r[s] -= row[s] d for s < m */
-INLINE void settle_one(int m, const float *row, struct pair d, float *r) {
-    for (int s = 0; s < m; s++) {
-        struct pair z = load2(r + (size_t)s * PQ_NR);
-        store2(r + (size_t)s * PQ_NR, (struct pair){z.a - row[s] * d.a, z.b - row[s] * d.b});
-    }
-}
-
-/* One half of the lanes: the move of a weight x in units of `is`, its size and what it gains. */
+/* A vector of moves: of weights x in units of `is`, their sizes and what they gain. */
 struct move {
-    f32x16 q, d, gain;
+    f32v q, d, gain;
 };
 
-INLINE struct move move16(f32x16 q, f32x16 r, float h, float inverse, f32x16 was, f32x16 is,
-                          float lo, float hi) {
-    f32x16 x = was * q, to = code16((x + r * inverse) / is, lo, hi);
-    f32x16 d = is * to - x, gain = d * (2.0f * r - d * h);
-    i32x16 moves = (was != is) | (gain > 0.0f);
-    return (struct move){select(moves, to, q), select(moves, d, splat(0)),
-                         select(moves, gain, splat(0))};
+INLINE struct move move_of(f32v q, f32v r, float h, float inverse, f32v was, f32v is, float lo,
+                           float hi) {
+    f32v x = was * q, to = code_of((x + r * inverse) / is, lo, hi);
+    f32v d = is * to - x, gain = d * (2.0f * r - d * h);
+    i32v moves = (was != is) | (gain > 0.0f);
+    return (struct move){choose(moves, to, q), choose(moves, d, splat(0)),
+                         choose(moves, gain, splat(0))};
+}
+
+INLINE struct wide negative(struct wide d) {
+    EACH_VECTOR d.v[j] = -d.v[j];
+    return d;
 }
 
 static void descend(int n, const float *h, size_t ldh, float *r, const float *q, const float *was,
                     const float *is, float lo, float hi, float *to, float *d, float *gain) {
-    struct pair s0 = load2(was), s1 = load2(is), sum = {splat(0), splat(0)};
+    struct wide before = load_wide(was), after = load_wide(is), sum = {0};
     for (int t = 0; t < n; t++) {
         const float *row = h + (size_t)t * ldh;
         size_t at = (size_t)t * PQ_NR;
-        struct pair x = load2(q + at), g = load2(r + at);
+        struct wide x = load_wide(q + at), g = load_wide(r + at), codes, sizes;
         float inverse = row[t] > 0 ? 1 / row[t] : 0;
-        struct move a = move16(x.a, g.a, row[t], inverse, s0.a, s1.a, lo, hi);
-        struct move b = move16(x.b, g.b, row[t], inverse, s0.b, s1.b, lo, hi);
-        store2(to + at, (struct pair){a.q, b.q});
-        store2(d + at, (struct pair){a.d, b.d});
-        sum = (struct pair){sum.a + a.gain, sum.b + b.gain};
-        settle_one(n, row, (struct pair){a.d, b.d}, r);
+        EACH_VECTOR {
+            struct move m =
+                move_of(x.v[j], g.v[j], row[t], inverse, before.v[j], after.v[j], lo, hi);
+            codes.v[j] = m.q;
+            sizes.v[j] = m.d;
+            sum.v[j] += m.gain;
+        }
+        store_wide(to + at, codes);
+        store_wide(d + at, sizes);
+        add_multiples(n, row, negative(sizes), r);
     }
-    store2(gain, sum);
+    store_wide(gain, sum);
 }
 
 static void settle(int n, int m, const float *h, size_t ldh, const float *d, float *r) {
     for (int t = 0; t < n; t++)
-        settle_one(m, h + (size_t)t * ldh, load2(d + (size_t)t * PQ_NR), r);
+        add_multiples(m, h + (size_t)t * ldh, negative(load_wide(d + (size_t)t * PQ_NR)), r);
 }
 
 const struct pq_rounding PQ_PASTE(pq_rounding, PQ_ISA_SUFFIX) = {
