@@ -417,13 +417,13 @@ static void append_others(struct pq_pool *pool, const struct section *s) {
     pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
 }
 
-static void fetch_lines(const unsigned char *from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64)
+static void fetch_lines(const unsigned char *from, size_t bytes, size_t apart) {
+    for (size_t i = 0; i < bytes; i += apart)
         __builtin_prefetch(from + i);
 }
 
-/* What a task that appends writes to and then meets, around its chunk's first position: values are
- * fetched at once, the panel of keys is what to fetch beside a product. */
+/* What a task that appends will write to is fetched at once, all that its panel holds of values and
+ * the lines of keys; returned is what it meets first, which is fetched beside a product. */
 static struct pq_ahead fetch(const struct section *s, int task) {
     const struct pq_attention *a = s->a;
     int local;
@@ -432,13 +432,17 @@ static struct pq_ahead fetch(const struct section *s, int task) {
     const struct pq_chunk *chunk = chunk_of(a, task, &local);
     if (!appends_itself(s, chunk))
         return (struct pq_ahead){0};
-    struct pq_kv_block block =
-        pq_kv_block(a->kv, a->layer, chunk->sequence, local, chunk->position / PQ_KV_BLOCK);
-    int at = chunk->position % PQ_KV_BLOCK, panel = at / PQ_NR;
+    int last = chunk->position / PQ_KV_BLOCK, at = chunk->position % PQ_KV_BLOCK;
+    int panel = at / PQ_NR, lane = at % PQ_NR;
+    struct pq_kv_block block = pq_kv_block(a->kv, a->layer, chunk->sequence, local, last);
+    struct pq_kv_block first = pq_kv_block(a->kv, a->layer, chunk->sequence, local, 0);
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++)
         fetch_lines(values_of(a, &block, p) + value_bytes(a, panel * PQ_NR),
-                    value_bytes(a, at % PQ_NR + 1));
-    return (struct pq_ahead){block.keys + (size_t)panel * key_bytes(a), key_bytes(a)};
+                    value_bytes(a, lane + 1), 64);
+    if (chunk->position >= PQ_NR)
+        fetch_lines(block.keys + (size_t)panel * key_bytes(a) + lane / 16 * 64, key_bytes(a),
+                    PQ_NR * 4);
+    return (struct pq_ahead){first.keys, key_bytes(a)};
 }
 
 /* ---- Attend ---------------------------------------------------------------------------------- */
