@@ -217,17 +217,11 @@ static void from_bf16(float *y, const uint16_t *x, int n) {
     }
 }
 
-static void rope(float *y, const float *x, const float *cos, const float *sin, int half) {
-    int i = 0;
-    for (; i + LANES <= half; i += LANES) {
-        f32v a = load(x + i), b = load(x + i + half), c = load(cos + i), s = load(sin + i);
-        store(y + i, a * c - b * s);
-        store(y + i + half, b * c + a * s);
-    }
-    for (; i < half; i++) {
+static void rope(float *x, const float *cos, const float *sin, int half) {
+    for (int i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
-        y[i] = a * cos[i] - b * sin[i];
-        y[i + half] = b * cos[i] + a * sin[i];
+        x[i] = a * cos[i] - b * sin[i];
+        x[i + half] = b * cos[i] + a * sin[i];
     }
 }
 

@@ -85,9 +85,9 @@ struct pq_elementwise {
     void (*to_bf16)(uint16_t *y, const float *x, int n);
     /* y[i] = x[i] exactly. */
     void (*from_bf16)(float *y, const uint16_t *x, int n);
-    /* y = the pairs (x[i], x[i + half]) rotated by the angles of cos, sin [half]; y may be x.
+    /* Rotate the pairs (x[i], x[i + half]) by the angles of cos, sin [half].
      * Su et al., arXiv:2104.09864 eq. 34, with the halves of Llama's layout. */
-    void (*rope)(float *y, const float *x, const float *cos, const float *sin, int half);
+    void (*rope)(float *x, const float *cos, const float *sin, int half);
     /* y = x [h->n] times H, or times its transpose: orthonormal.  y may be x. */
     void (*hadamard)(float *y, const float *x, const struct pq_hadamard *h, bool transposed);
     void (*hadamard64)(double *y, const double *x, const struct pq_hadamard *h, bool transposed);

@@ -96,11 +96,11 @@ static void turn(const struct pq_attention *a, float *y, const float *x, const f
                  int position) {
     int d = a->kv->head_dim;
     const float *cos = a->angles + (size_t)position * (size_t)d;
-    if (gamma) {
+    if (gamma)
         a->ops->e->rmsnorm(y, x, gamma, d, a->norm_eps);
-        x = y;
-    }
-    a->ops->e->rope(y, x, cos, cos + d / 2, d / 2);
+    else
+        memcpy(y, x, (size_t)d * sizeof *x);
+    a->ops->e->rope(y, cos, cos + d / 2, d / 2);
     if (a->kv->hadamard.n)
         a->ops->e->hadamard(y, y, &a->kv->hadamard, false);
 }
