@@ -103,7 +103,6 @@ INLINE int32_t sum_int_lanes(i32v v) {
 }
 
 static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, int n) {
-    enum { VECTORS = PQ_BLOCK / LANES };
     i32v most[2] = {{0}, {0}}; /* sizes as integers: in the same order, infinity and NaN on top */
     for (int i = 0; i < n; i += 2 * LANES)
         for (int h = 0; h < 2; h++)
@@ -122,9 +121,9 @@ static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, 
     }
     i32v total = {0};
     for (int i = 0; i < n; i += PQ_BLOCK) {
-        i32v block = {0}, codes[VECTORS];
+        i32v block = {0}, codes[PQ_BLOCK / LANES];
         UNROLL
-        for (int h = 0; h < VECTORS; h++) {
+        for (int h = 0; h < PQ_BLOCK / LANES; h++) {
             codes[h] = (i32v)(load(x + i + h * LANES) * inverse + ROUNDER) - 0x4b400000;
             block += codes[h];
         }
@@ -284,7 +283,6 @@ static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const fl
 /* Vectors of all rows one after the other, the last one in the place of those past it.  Rows that
  * end early are made apart. */
 static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, int rows, int n) {
-    enum { VECTORS = PQ_NR / LANES };
     _Alignas(64) float apart[PQ_MR * PQ_NR];
     float *to = n < PQ_NR ? apart : y;
     size_t ld = n < PQ_NR ? PQ_NR : ldy;
@@ -326,26 +324,16 @@ enum { F32_ROWS = 4 };
 #endif
 
 INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int stride, int rows) {
-    enum { VECTORS = PQ_NR / LANES };
-    f32v sum[F32_ROWS][VECTORS];
-    UNROLL
+    struct wide sum[F32_ROWS];
     for (int r = 0; r < rows; r++)
-        UNROLL
-    for (int v = 0; v < VECTORS; v++)
-        sum[r][v] = load(acc + r * PQ_NR + v * LANES);
-    for (int i = 0; i < units; i++, x += stride, w += PQ_NR)
-        UNROLL
-    for (int v = 0; v < VECTORS; v++) {
-        f32v weights = load(w + v * LANES);
-        UNROLL
+        sum[r] = load_wide(acc + r * PQ_NR);
+    for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
+        struct wide weights = load_wide(w);
         for (int r = 0; r < rows; r++)
-            sum[r][v] += x[r] * weights;
+            EACH_VECTOR sum[r].v[j] += x[r] * weights.v[j];
     }
-    UNROLL
     for (int r = 0; r < rows; r++)
-        UNROLL
-    for (int v = 0; v < VECTORS; v++)
-        store(acc + r * PQ_NR + v * LANES, sum[r][v]);
+        store_wide(acc + r * PQ_NR, sum[r]);
 }
 
 void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,

@@ -80,6 +80,23 @@ INLINE f32v splat(float x) {
     return x - (f32v){0};
 }
 
+/* PQ_NR numbers: one for each output of a panel. */
+enum { VECTORS = PQ_NR / LANES };
+struct wide {
+    f32v v[VECTORS];
+};
+#define EACH_VECTOR UNROLL for (int j = 0; j < VECTORS; j++)
+
+INLINE struct wide load_wide(const float *p) {
+    struct wide w;
+    EACH_VECTOR w.v[j] = load(p + j * LANES);
+    return w;
+}
+
+INLINE void store_wide(float *p, struct wide w) {
+    EACH_VECTOR store(p + j * LANES, w.v[j]);
+}
+
 /* The first n < LANES elements; zeros follow. */
 INLINE f32v load_part(const float *p, int n) {
     f32v v = {0};

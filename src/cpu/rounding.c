@@ -2,23 +2,6 @@
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
 
-/* PQ_NR lanes. */
-enum { VECTORS = PQ_NR / LANES };
-struct wide {
-    f32v v[VECTORS];
-};
-#define EACH_VECTOR UNROLL for (int j = 0; j < VECTORS; j++)
-
-INLINE struct wide load_wide(const float *p) {
-    struct wide w;
-    EACH_VECTOR w.v[j] = load(p + j * LANES);
-    return w;
-}
-
-INLINE void store_wide(float *p, struct wide w) {
-    EACH_VECTOR store(p + j * LANES, w.v[j]);
-}
-
 INLINE f32v code_of(f32v x, float lo, float hi) {
     x = choose(x > lo, x, splat(lo));
     x = choose(x < hi, x, splat(hi));

@@ -440,8 +440,7 @@ static struct pq_ahead fetch(const struct section *s, int task) {
         fetch_lines(values_of(a, &block, p) + value_bytes(a, panel * PQ_NR),
                     value_bytes(a, lane + 1), 64);
     if (chunk->position >= PQ_NR)
-        fetch_lines(block.keys + (size_t)panel * key_bytes(a) + lane / 16 * 64, key_bytes(a),
-                    PQ_NR * 4);
+        fetch_lines(block.keys + (size_t)panel * key_bytes(a) + lane * 4, key_bytes(a), PQ_NR * 4);
     return (struct pq_ahead){first.keys, key_bytes(a)};
 }
 
