@@ -10,11 +10,11 @@ INLINE f32v code_of(f32v x, float lo, float hi) {
 
 /* r[s] += row[s] d for s < m */
 INLINE void add_multiples(int m, const float *row, struct wide d, float *r) {
-    for (int s = 0; s < m; s++)
-        EACH_VECTOR {
-            float *at = r + (size_t)s * PQ_NR + j * LANES;
-            store(at, load(at) + row[s] * d.v[j]);
-        }
+    for (int s = 0; s < m; s++, r += PQ_NR) {
+        struct wide z = load_wide(r);
+        EACH_VECTOR z.v[j] += row[s] * d.v[j];
+        store_wide(r, z);
+    }
 }
 
 static void feedback(int n, const float *u, float *v, const float *w, const float *step, float lo,
