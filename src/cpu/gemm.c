@@ -16,15 +16,25 @@ enum {
     FETCH_DISTANCE = 4096, /* so many bytes before */
 };
 
+static size_t align64(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Of a panel's multipliers, bias and scales. */
+static size_t head_bytes(const struct pq_linear *linear) {
+    int floats = pq_takes_integers(linear) ? 2 * PQ_NR : PQ_NR;
+    return align64(linear->mult_bytes) + (size_t)floats * sizeof(float);
+}
+
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
     int padded = pq_round_up(k, PQ_BLOCK);
     linear->kind = kind;
     linear->n = n;
     linear->k = k;
     linear->units = padded / pq_unit_values(kind);
-    linear->panel_bytes = (size_t)linear->units * PQ_NR * (kind == PQ_KIND_I4 ? 2 : 4);
-    linear->mult_bytes = 0;
     linear->shift = 31;
+    linear->mult_bytes = 0;
+    linear->weight_bytes = (size_t)linear->units * PQ_NR * (kind == PQ_KIND_I4 ? 2 : 4);
     if (kind == PQ_KIND_I4) {
         int groups = 1;
         if (group != PQ_GROUP_CHANNEL) {
@@ -35,20 +45,28 @@ void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, 
         }
         linear->mult_bytes = (size_t)groups * 16;
     }
+    linear->panel_bytes = linear->stride = head_bytes(linear) + linear->weight_bytes;
+}
+
+void pq_linears_alternate(struct pq_linear *first, struct pq_linear *second) {
+    first->stride = second->stride = first->panel_bytes + second->panel_bytes;
+}
+
+struct pq_panel pq_linear_panel(const struct pq_linear *linear, int index) {
+    unsigned char *at = linear->panels + (size_t)index * linear->stride;
+    float *bias = (float *)(at + align64(linear->mult_bytes));
+    return (struct pq_panel){.mults = at,
+                             .bias = bias,
+                             .scale = pq_takes_integers(linear) ? bias + PQ_NR : NULL,
+                             .weights = at + head_bytes(linear)};
 }
 
 size_t pq_linear_bytes(const struct pq_linear *linear) {
-    size_t panels = (size_t)pq_linear_panels(linear);
-    bool integers = linear->kind == PQ_KIND_I8 || linear->kind == PQ_KIND_I4;
-    return panels * (linear->panel_bytes + linear->mult_bytes +
-                     (integers ? PQ_NR * sizeof *linear->scale : 0));
+    size_t scales = pq_takes_integers(linear) ? PQ_NR * sizeof(float) : 0;
+    return (size_t)pq_linear_panels(linear) * (linear->weight_bytes + linear->mult_bytes + scales);
 }
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
-
-static size_t align64(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
 
 size_t pq_rows_bytes(int m, int k) {
     size_t padded = (size_t)pq_round_up(k, PQ_BLOCK), rows = (size_t)m;
@@ -160,6 +178,7 @@ struct panel {
     const struct pq_linear *w;
     const struct pq_rows *rows;
     int index;
+    struct pq_panel at;
     const void *bytes; /* as tiles take them; NULL: 4-bit codes, multiplied as they are */
     uint8_t *unpacked; /* where the first tile leaves the bytes of 4-bit codes, or NULL */
     struct pq_panel4 four;
@@ -167,15 +186,15 @@ struct panel {
 
 static struct panel panel_of(const struct section *s, const struct pq_linear *w, int index,
                              void *scratch) {
-    const unsigned char *packed = w->panel + (size_t)index * w->panel_bytes;
     struct panel p = {
         .w = w,
         .rows = pq_takes_integers(w) ? &s->inputs->integers : &s->inputs->fp,
         .index = index,
-        .bytes = packed,
+        .at = pq_linear_panel(w, index),
     };
+    p.bytes = p.at.weights;
     if (w->kind == PQ_KIND_I4) {
-        p.four = (struct pq_panel4){packed, w->mults + (size_t)index * w->mult_bytes, w->shift};
+        p.four = (struct pq_panel4){p.at.weights, p.at.mults, w->shift};
         p.unpacked = s->m > s->ops->direct_rows ? scratch : NULL;
         p.bytes = p.unpacked;
     }
@@ -188,15 +207,17 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
  * anew with every page and every panel. */
 static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
     size_t bytes = p->w->panel_bytes;
-    const unsigned char *panel = p->w->panel + (size_t)p->index * bytes;
     int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
     int part = t - (tiles - parts);
     if (part < 0 || p->index + 1 == pq_linear_panels(p->w))
-        return (struct pq_ahead){panel, 0};
-    if (s->m < FETCH_ROWS)
-        return (struct pq_ahead){panel + (bytes < FETCH_DISTANCE ? bytes : FETCH_DISTANCE), bytes};
+        return (struct pq_ahead){p->at.weights, 0};
+    if (s->m < FETCH_ROWS) {
+        size_t weights = p->w->weight_bytes;
+        size_t distance = weights < FETCH_DISTANCE ? weights : FETCH_DISTANCE;
+        return (struct pq_ahead){p->at.weights + distance, bytes};
+    }
     size_t each = bytes / (size_t)parts;
-    return (struct pq_ahead){panel + bytes + (size_t)part * each, each};
+    return (struct pq_ahead){p->at.mults + p->w->stride + (size_t)part * each, each};
 }
 
 /* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
@@ -211,10 +232,9 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
 static void multiply_tile(const struct section *s, const struct panel *p, int t, float *y,
                           size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
-    int first = pq_first_row(s->m, t), height = tile_rows(s->m, t), column = p->index * PQ_NR;
+    int first = pq_first_row(s->m, t), height = tile_rows(s->m, t);
     struct pq_ahead ahead = ahead_of(s, p, t);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
-    const float *bias = p->w->bias + column;
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
@@ -226,13 +246,13 @@ static void multiply_tile(const struct section *s, const struct panel *p, int t,
         else
             s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, &p->four,
                             blocks, ahead);
-        s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->w->scale + column, bias,
-                              n, add);
+        s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->at.scale, p->at.bias, n,
+                              add);
     } else {
         _Alignas(64) float acc[PQ_MR * PQ_NR] = {0};
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
         tile(acc, height, x, p->bytes, rows->units, ahead);
-        s->ops->e->finish_fp(y, ldy, acc, height, bias, n, add);
+        s->ops->e->finish_fp(y, ldy, acc, height, p->at.bias, n, add);
     }
 }
 

@@ -17,18 +17,27 @@ static inline int pq_round_up(int value, int multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* y = x W^T + bias, W [n][k].  Everything is borrowed from the model's memory. */
+/* y = x W^T + bias, W [n][k], as panels of PQ_NR outputs.  All that products read of a panel lies
+ * in one piece, and pieces in the order in which they are read, because memory is fastest in order.
+ * Borrowed from the model's memory. */
 struct pq_linear {
     enum pq_kind kind;
-    int n, k;             /* as the checkpoint has them */
-    int units;            /* of a panel row: k padded to a multiple of PQ_BLOCK */
-    unsigned char *panel; /* [panels][panel_bytes], see ops.h */
-    size_t panel_bytes;
-    unsigned char *mults; /* I4: [panels][mult_bytes] */
-    size_t mult_bytes;
-    int shift;    /* I4: group of block b = b >> shift */
-    float *scale; /* I8, I4: [panels * PQ_NR] */
-    float *bias;  /* [panels * PQ_NR], zeros where there is none */
+    int n, k;              /* as the checkpoint has them */
+    int units;             /* of a panel row: k padded to a multiple of PQ_BLOCK */
+    int shift;             /* I4: group of block b = b >> shift */
+    size_t mult_bytes;     /* of a panel's multipliers, */
+    size_t weight_bytes;   /* of its weights, */
+    size_t panel_bytes;    /* and of all of it */
+    size_t stride;         /* from a panel to the next, a gate's or a gated linear's in between */
+    unsigned char *panels; /* aligned to 64 bytes */
+};
+
+/* A panel's parts, in the order of memory. */
+struct pq_panel {
+    unsigned char *mults;   /* [mult_bytes], see ops.h; I4 */
+    float *bias;            /* [PQ_NR], zeros where there is none */
+    float *scale;           /* [PQ_NR]; I8, I4 */
+    unsigned char *weights; /* [weight_bytes], see ops.h */
 };
 
 /* Whether it meets activations in 8 bits. */
@@ -40,9 +49,19 @@ static inline int pq_linear_panels(const struct pq_linear *linear) {
     return (linear->n + PQ_NR - 1) / PQ_NR;
 }
 
-/* Set the sizes of a linear from kind, n, k and (I4) group; the pointers stay as they are. */
+/* Set the sizes of a linear from kind, n, k and (I4) group, with no other's panels between its own;
+ * `panels` stays as it is. */
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group);
-/* Bytes of weights, multipliers and scales, panels' padding included. */
+/* Let the panels of two linears of one n take turns, the first one's first: then second->panels is
+ * first->panels + first->panel_bytes. */
+void pq_linears_alternate(struct pq_linear *first, struct pq_linear *second);
+/* What its panels, with another's between them or not, take. */
+static inline size_t pq_linear_room(const struct pq_linear *linear) {
+    return (size_t)pq_linear_panels(linear) * linear->stride;
+}
+/* Panel `index`, 0 <= index < pq_linear_panels. */
+struct pq_panel pq_linear_panel(const struct pq_linear *linear, int index);
+/* Bytes that a product must read: weights, multipliers and scales, panels' padding included. */
 size_t pq_linear_bytes(const struct pq_linear *linear);
 
 /* Activations of m tokens, ready to be multiplied. */
@@ -85,7 +104,7 @@ struct pq_inputs {
 /* One product of a call: y [m][n], rows ldy apart; added to y where `add`.  With a gate, of the
  * same n and k, y = silu(gate's product) * the linear's (Shazeer, arXiv:2002.05202 eq. 6). */
 struct pq_product {
-    const struct pq_linear *linear, *gate;
+    const struct pq_linear *linear, *gate; /* fastest where their panels take turns in memory */
     float *y;
     size_t ldy;
     bool add; /* not with a gate */

@@ -41,6 +41,8 @@ static void *take(struct loader *l, size_t bytes) {
 struct packing {
     const struct pq_linear *linear;
     const struct pq_tensor *weight;
+    const struct pq_tensor *bias;   /* or NULL */
+    const struct pq_tensor *scale;  /* of rows, or NULL */
     const struct pq_tensor *groups; /* multipliers of 4-bit codes, or NULL */
     const struct pq_tensor *scales; /* of groups, as compressed-tensors has them, or NULL */
     void **row;                     /* [threads], k floats each and half as many again */
@@ -62,12 +64,12 @@ static const void *fp_row(const struct packing *p, int n, float *temp) {
 
 /* Scale and multipliers of row n out of its groups' scales; a scale of 0: they do not come apart.
  */
-static const uint8_t *split_row(const struct packing *p, int n, float *temp) {
+static const uint8_t *split_row(const struct packing *p, int n, float *scale, float *temp) {
     size_t groups = (size_t)p->scales->info.shape[1];
     uint8_t *multipliers = (uint8_t *)(temp + groups);
     pq_tensor_to_f32(p->scales, (size_t)n * groups, groups, temp);
-    if (!pq_packed_split(temp, (int)groups, &p->linear->scale[n], multipliers)) {
-        p->linear->scale[n] = 0;
+    if (!pq_packed_split(temp, (int)groups, scale, multipliers)) {
+        *scale = 0;
         return NULL;
     }
     multipliers[groups] = 0;
@@ -76,37 +78,45 @@ static const uint8_t *split_row(const struct packing *p, int n, float *temp) {
     return multipliers;
 }
 
-static const uint8_t *multipliers_of(const struct packing *p, int n, float *temp) {
+static const uint8_t *multipliers_of(const struct packing *p, int n, float *scale, float *temp) {
     if (p->scales)
-        return split_row(p, n, temp);
+        return split_row(p, n, scale, temp);
     return p->groups
                ? (const uint8_t *)p->groups->data + (size_t)n * (size_t)p->groups->info.shape[1]
                : NULL;
 }
 
+/* Row n to output c of a panel. */
+static void pack_row(const struct packing *p, const struct pq_panel *to, int c, int n, void *temp) {
+    const struct pq_linear *w = p->linear;
+    size_t k = (size_t)w->k, row_bytes = w->kind == PQ_KIND_I4 ? (k + 1) / 2 : k;
+    if (pq_takes_integers(w))
+        pq_pack_row(w, to->weights, c,
+                    (const unsigned char *)p->weight->data + (size_t)n * row_bytes);
+    else
+        pq_pack_row(w, to->weights, c, fp_row(p, n, temp));
+    if (w->kind == PQ_KIND_I4)
+        pq_pack_multipliers(w, to->mults, c, multipliers_of(p, n, &to->scale[c], temp));
+}
+
 static void pack_panel(void *arg, int panel, int thread) {
     const struct packing *p = arg;
     const struct pq_linear *w = p->linear;
-    size_t k = (size_t)w->k, row_bytes = w->kind == PQ_KIND_I4 ? (k + 1) / 2 : k;
-    unsigned char *to = w->panel + (size_t)panel * w->panel_bytes;
-    unsigned char *mults = w->mults + (size_t)panel * w->mult_bytes;
-    for (int c = 0; c < PQ_NR; c++) {
-        int n = panel * PQ_NR + c;
-        if (n >= w->n) /* the arena is zero, and what the padding sums to is never read */
-            break;
-        if (w->kind == PQ_KIND_I8 || w->kind == PQ_KIND_I4)
-            pq_pack_row(w, to, c, (const unsigned char *)p->weight->data + (size_t)n * row_bytes);
-        else
-            pq_pack_row(w, to, c, fp_row(p, n, p->row[thread]));
-        if (w->kind == PQ_KIND_I4)
-            pq_pack_multipliers(w, mults, c, multipliers_of(p, n, p->row[thread]));
-    }
+    const struct pq_panel to = pq_linear_panel(w, panel);
+    int first = panel * PQ_NR, rows = w->n - first < PQ_NR ? w->n - first : PQ_NR;
+    if (p->bias)
+        pq_tensor_to_f32(p->bias, (size_t)first, (size_t)rows, to.bias);
+    if (p->scale)
+        pq_tensor_to_f32(p->scale, (size_t)first, (size_t)rows, to.scale);
+    /* The arena is zero, and what the padding sums to is never read. */
+    for (int c = 0; c < rows; c++)
+        pack_row(p, &to, c, first + c, p->row[thread]);
 }
 
 /* Every row's scale is one, since those that came out of groups' scales came apart. */
 static enum pq_status check_scales(struct loader *l, const struct packing *p) {
     for (int n = 0; p->scales && n < p->linear->n; n++)
-        if (p->linear->scale[n] == 0)
+        if (pq_linear_panel(p->linear, n / PQ_NR).scale[n % PQ_NR] == 0)
             return pq_fail(l->err, PQ_EUNSUPPORTED,
                            "%s/%s: tensor %s: the scales of row %d are not a number times 1 to 15, "
                            "as panq's are",
@@ -136,15 +146,16 @@ static enum pq_status pack(struct loader *l, struct packing *p) {
 
 /* ---- One linear, one vector ------------------------------------------------------------------ */
 
-static float *load_vector(struct loader *l, const struct pq_tensor *tensor, int n, int padded) {
-    float *v = take(l, (size_t)padded * sizeof *v);
-    if (v && tensor)
+static float *load_vector(struct loader *l, const struct pq_tensor *tensor, int n) {
+    float *v = take(l, (size_t)n * sizeof *v);
+    if (v)
         pq_tensor_to_f32(tensor, 0, (size_t)n, v);
     return v;
 }
 
-static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const char *name, int n,
-                                  int k) {
+/* Where the linear `name` comes from; its sizes are set. */
+static struct packing packing_of(const struct loader *l, struct pq_linear *w, const char *name,
+                                 int n, int k) {
     enum pq_scheme scheme = pq_checkpoint_linear_scheme(l->model->ckpt, name);
     enum pq_kind kind = scheme == PQ_SCHEME_W4A8   ? PQ_KIND_I4
                         : scheme == PQ_SCHEME_W8A8 ? PQ_KIND_I8
@@ -152,20 +163,40 @@ static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const c
     bool w4 = kind == PQ_KIND_I4;
     struct packing p = {.linear = w,
                         .weight = find(l, name, w4 ? ".weight_packed" : ".weight"),
+                        .bias = find(l, name, ".bias"),
                         .groups = w4 ? find(l, name, ".weight_group") : NULL};
     const struct pq_tensor *scales = find(l, name, ".weight_scale");
     if (w4 && scales->info.rank == 2 && scales->info.shape[1] > 1)
         p.scales = scales;
+    else if (scheme != PQ_SCHEME_FP)
+        p.scale = scales;
     pq_linear_shape(w, kind, n, k,
                     p.groups || p.scales ? l->model->config.group : PQ_GROUP_CHANNEL);
-    size_t panels = (size_t)pq_linear_panels(w);
-    int padded = (int)panels * PQ_NR;
-    w->panel = take(l, panels * w->panel_bytes);
-    w->mults = take(l, panels * w->mult_bytes);
-    w->bias = load_vector(l, find(l, name, ".bias"), n, padded);
-    if (scheme != PQ_SCHEME_FP)
-        w->scale = load_vector(l, p.scales ? NULL : scales, n, padded);
+    return p;
+}
+
+static enum pq_status load_linear(struct loader *l, struct pq_linear *w, const char *name, int n,
+                                  int k) {
+    struct packing p = packing_of(l, w, name, n, k);
+    w->panels = take(l, pq_linear_room(w));
     return l->packing ? pack(l, &p) : PQ_OK;
+}
+
+/* Panels of gate and up take turns, as products meet them. */
+static enum pq_status load_gate_up(struct loader *l, struct pq_layer *layer, int index) {
+    const struct pq_config *c = &l->model->config;
+    char gate_name[NAME], up_name[NAME];
+    snprintf(gate_name, sizeof gate_name, "model.layers.%d.mlp.gate_proj", index);
+    snprintf(up_name, sizeof up_name, "model.layers.%d.mlp.up_proj", index);
+    struct packing gate = packing_of(l, &layer->gate, gate_name, c->ffn, c->hidden);
+    struct packing up = packing_of(l, &layer->up, up_name, c->ffn, c->hidden);
+    pq_linears_alternate(&layer->gate, &layer->up);
+    layer->gate.panels = take(l, pq_linear_room(&layer->gate));
+    if (!l->packing)
+        return PQ_OK;
+    layer->up.panels = layer->gate.panels + layer->gate.panel_bytes;
+    PQ_TRY(pack(l, &gate));
+    return pack(l, &up);
 }
 
 /* ---- The walk -------------------------------------------------------------------------------- */
@@ -183,8 +214,6 @@ static enum pq_status load_layer(struct loader *l, int index) {
         {"self_attn.k_proj", &layer->k, kv, c->hidden},
         {"self_attn.v_proj", &layer->v, kv, c->hidden},
         {"self_attn.o_proj", &layer->o, c->hidden, q},
-        {"mlp.gate_proj", &layer->gate, c->ffn, c->hidden},
-        {"mlp.up_proj", &layer->up, c->ffn, c->hidden},
         {"mlp.down_proj", &layer->down, c->hidden, c->ffn},
     };
     char name[NAME];
@@ -192,14 +221,15 @@ static enum pq_status load_layer(struct loader *l, int index) {
         snprintf(name, sizeof name, "model.layers.%d.%s", index, linears[i].name);
         PQ_TRY(load_linear(l, linears[i].linear, name, linears[i].n, linears[i].k));
     }
+    PQ_TRY(load_gate_up(l, layer, index));
     snprintf(name, sizeof name, "model.layers.%d.input_layernorm", index);
-    layer->attention_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
+    layer->attention_norm = load_vector(l, find(l, name, ".weight"), c->hidden);
     snprintf(name, sizeof name, "model.layers.%d.post_attention_layernorm", index);
-    layer->mlp_norm = load_vector(l, find(l, name, ".weight"), c->hidden, c->hidden);
+    layer->mlp_norm = load_vector(l, find(l, name, ".weight"), c->hidden);
     if (c->qk_norm) {
         snprintf(name, sizeof name, "model.layers.%d.self_attn", index);
-        layer->q_norm = load_vector(l, find(l, name, ".q_norm.weight"), c->head_dim, c->head_dim);
-        layer->k_norm = load_vector(l, find(l, name, ".k_norm.weight"), c->head_dim, c->head_dim);
+        layer->q_norm = load_vector(l, find(l, name, ".q_norm.weight"), c->head_dim);
+        layer->k_norm = load_vector(l, find(l, name, ".k_norm.weight"), c->head_dim);
     }
     return PQ_OK;
 }
@@ -210,7 +240,7 @@ static enum pq_status walk(struct loader *l) {
     l->bytes = 0;
     for (int i = 0; i < c->layers; i++)
         PQ_TRY(load_layer(l, i));
-    m->norm = load_vector(l, find(l, "model.norm", ".weight"), c->hidden, c->hidden);
+    m->norm = load_vector(l, find(l, "model.norm", ".weight"), c->hidden);
     m->frequencies = take(l, (size_t)(c->head_dim / 2) * sizeof *m->frequencies);
     if (m->frequencies)
         pq_rope_frequencies(&c->rope, c->head_dim, m->frequencies);

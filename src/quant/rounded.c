@@ -59,6 +59,7 @@ struct packing {
     struct pq_linear *linear;
     const struct pq_rounded *rounded; /* or */
     const float *w;                   /* [n][k] */
+    const float *bias;                /* [n] or NULL */
     unsigned char **row;              /* [threads][2 k] */
 };
 
@@ -81,51 +82,39 @@ static const void *row_of(const struct packing *p, int n, unsigned char *temp) {
 static void pack_panel(void *arg, int panel, int thread) {
     const struct packing *p = arg;
     const struct pq_linear *w = p->linear;
-    unsigned char *to = w->panel + (size_t)panel * w->panel_bytes, *temp = p->row[thread];
-    unsigned char *mults = w->mults + (size_t)panel * w->mult_bytes;
+    const struct pq_rounded *r = p->rounded;
+    const struct pq_panel to = pq_linear_panel(w, panel);
+    unsigned char *temp = p->row[thread];
     for (int c = 0; c < PQ_NR && panel * PQ_NR + c < w->n; c++) {
         int n = panel * PQ_NR + c;
-        pq_pack_row(w, to, c, row_of(p, n, temp));
+        pq_pack_row(w, to.weights, c, row_of(p, n, temp));
+        if (p->bias)
+            to.bias[c] = p->bias[n];
+        if (r)
+            to.scale[c] = r->scale[n];
         if (w->kind != PQ_KIND_I4)
             continue;
-        const struct pq_rounded *r = p->rounded;
         if (r->groups)
             pq_pack_groups(r->multiplier + (size_t)n * (size_t)r->groups, r->groups, temp);
-        pq_pack_multipliers(w, mults, c, r->groups ? temp : NULL);
+        pq_pack_multipliers(w, to.mults, c, r->groups ? temp : NULL);
     }
 }
 
-/* Panels, multipliers, scales and bias of a linear whose shape is set, zeroed, in one piece. */
-static bool allocate(struct pq_linear *w) {
-    size_t panels = (size_t)pq_linear_panels(w), columns = panels * PQ_NR;
-    size_t bytes = panels * (w->panel_bytes + w->mult_bytes) + 2 * columns * sizeof(float);
-    w->panel = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!w->panel)
-        return false;
-    memset(w->panel, 0, bytes);
-    w->scale = (float *)(w->panel + panels * w->panel_bytes);
-    w->bias = w->scale + columns;
-    w->mults = (unsigned char *)(w->bias + columns);
-    return true;
-}
-
-static enum pq_status pack(struct packing *p, const float *bias, struct pq_pool *pool,
-                           struct pq_err *err) {
+static enum pq_status pack(struct packing *p, struct pq_pool *pool, struct pq_err *err) {
     struct pq_linear *w = p->linear;
     size_t threads = (size_t)pq_pool_threads(pool), row = ((size_t)w->k * 2 + 63) / 64 * 64;
     unsigned char *memory = malloc(threads * (row + sizeof *p->row));
-    if (!memory || !allocate(w)) {
+    w->panels = aligned_alloc(64, pq_linear_room(w));
+    if (!memory || !w->panels) {
         free(memory);
+        free(w->panels);
         return pq_fail(err, PQ_ENOMEM, "out of memory for a linear of %d x %d", w->n, w->k);
     }
+    memset(w->panels, 0, pq_linear_room(w));
     p->row = (unsigned char **)memory;
     for (size_t t = 0; t < threads; t++)
         p->row[t] = memory + threads * sizeof *p->row + t * row;
     pq_pool_run(pool, pq_linear_panels(w), pack_panel, p);
-    if (p->rounded)
-        memcpy(w->scale, p->rounded->scale, (size_t)w->n * sizeof *w->scale);
-    if (bias)
-        memcpy(w->bias, bias, (size_t)w->n * sizeof *w->bias);
     free(memory);
     return PQ_OK;
 }
@@ -151,8 +140,8 @@ enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rou
     struct pq_linear linear = {0};
     pq_linear_shape(&linear, rounded->scheme == PQ_SCHEME_W4A8 ? PQ_KIND_I4 : PQ_KIND_I8,
                     rounded->n, rounded->k, rounded->group);
-    struct packing packing = {.linear = &linear, .rounded = rounded};
-    PQ_TRY(pack(&packing, bias, pool, err));
+    struct packing packing = {.linear = &linear, .rounded = rounded, .bias = bias};
+    PQ_TRY(pack(&packing, pool, err));
     *out = linear;
     return PQ_OK;
 }
@@ -162,13 +151,13 @@ enum pq_status pq_linear_from_floats(struct pq_linear *out, enum pq_kind kind, c
                                      struct pq_err *err) {
     struct pq_linear linear = {0};
     pq_linear_shape(&linear, kind, n, k, PQ_GROUP_CHANNEL);
-    struct packing packing = {.linear = &linear, .w = w};
-    PQ_TRY(pack(&packing, bias, pool, err));
+    struct packing packing = {.linear = &linear, .w = w, .bias = bias};
+    PQ_TRY(pack(&packing, pool, err));
     *out = linear;
     return PQ_OK;
 }
 
 void pq_linear_release(struct pq_linear *linear) {
-    free(linear->panel);
+    free(linear->panels);
     *linear = (struct pq_linear){0};
 }

@@ -19,11 +19,6 @@ static float uniform(void) {
     return (float)(state >> 8) * 0x1p-23f - 1.0f;
 }
 
-struct memory {
-    struct pq_linear linear;
-    unsigned char *owned[4];
-};
-
 static void fill(bool four) {
     for (int m = 0; m < M; m++)
         for (int k = 0; k < K; k++)
@@ -62,35 +57,32 @@ static const void *stored_row(enum pq_kind kind, int n) {
     return &row;
 }
 
-static struct memory pack(enum pq_kind kind, int group) {
-    struct memory w = {0};
-    pq_linear_shape(&w.linear, kind, N, K, group);
-    size_t panels = (size_t)pq_linear_panels(&w.linear);
-    w.owned[0] = w.linear.panel = calloc(panels, w.linear.panel_bytes);
-    w.owned[1] = w.linear.mults = calloc(panels, w.linear.mult_bytes + 1);
-    w.owned[2] = calloc(panels * PQ_NR, sizeof(float));
-    w.owned[3] = calloc(panels * PQ_NR, sizeof(float));
-    w.linear.scale = (float *)w.owned[2];
-    w.linear.bias = (float *)w.owned[3];
+static void fill_panels(struct pq_linear *w, int group) {
     for (int n = 0; n < N; n++) {
-        size_t p = (size_t)(n / PQ_NR);
-        w.linear.scale[n] = scales[n];
-        w.linear.bias[n] = bias[n];
-        pq_pack_row(&w.linear, w.linear.panel + p * w.linear.panel_bytes, n % PQ_NR,
-                    stored_row(kind, n));
+        struct pq_panel panel = pq_linear_panel(w, n / PQ_NR);
+        int c = n % PQ_NR;
+        panel.bias[c] = bias[n];
+        if (pq_takes_integers(w))
+            panel.scale[c] = scales[n];
+        pq_pack_row(w, panel.weights, c, stored_row(w->kind, n));
         uint8_t packed[(GROUPS + 1) / 2] = {0};
         for (int g = 0; g < GROUPS; g++)
             packed[g / 2] |= (uint8_t)(mult[n][g] << (g % 2 * 4));
-        if (kind == PQ_KIND_I4)
-            pq_pack_multipliers(&w.linear, w.linear.mults + p * w.linear.mult_bytes, n % PQ_NR,
-                                group ? packed : NULL);
+        if (w->kind == PQ_KIND_I4)
+            pq_pack_multipliers(w, panel.mults, c, group ? packed : NULL);
     }
-    return w;
 }
 
-static void drop(struct memory *w) {
-    for (int i = 0; i < 4; i++)
-        free(w->owned[i]);
+/* The same weights twice, as two linears whose panels take turns. */
+static void pack(struct pq_linear *gate, struct pq_linear *w, enum pq_kind kind, int group) {
+    pq_linear_shape(gate, kind, N, K, group);
+    *w = *gate;
+    pq_linears_alternate(gate, w);
+    size_t room = pq_linear_room(gate);
+    gate->panels = memset(aligned_alloc(64, room), 0, room);
+    w->panels = gate->panels + gate->panel_bytes;
+    fill_panels(gate, group);
+    fill_panels(w, group);
 }
 
 static const struct pq_ops *ops; /* of the ISA that all_sizes is at */
@@ -122,9 +114,10 @@ static double expected(enum pq_kind kind, int group, int m, int n, double *slack
 static void product(enum pq_kind kind, int group, int m, int threads, bool add) {
     struct pq_pool *pool;
     CHECK_OK(pq_pool_open(&pool, threads, &err));
-    struct memory w = pack(kind, group);
+    struct pq_linear gate, w;
+    pack(&gate, &w, kind, group);
     struct pq_inputs inputs;
-    bool integers = pq_takes_integers(&w.linear);
+    bool integers = pq_takes_integers(&w);
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
     void *temp = malloc(pq_rows_scratch(K));
@@ -141,9 +134,9 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     float twice[M][N], gated[M][N];
     memcpy(y, base, sizeof y);
     struct pq_product products[] = {
-        {.linear = &w.linear, .y = y[0], .ldy = N + 3, .add = add},
-        {.linear = &w.linear, .y = twice[0], .ldy = N},
-        {.linear = &w.linear, .gate = &w.linear, .y = gated[0], .ldy = N},
+        {.linear = &w, .y = y[0], .ldy = N + 3, .add = add},
+        {.linear = &w, .y = twice[0], .ldy = N},
+        {.linear = &w, .gate = &gate, .y = gated[0], .ldy = N},
     };
     pq_multiply(pool, ops, &inputs, products, 3, scratch);
     for (int r = 0; r < M; r++)
@@ -166,7 +159,7 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
         free(scratch[t]);
     free(temp);
     free(memory);
-    drop(&w);
+    free(gate.panels);
     pq_pool_close(pool);
 }
 

@@ -171,8 +171,10 @@ static void test_floats(void) {
     for (int j = 0; j < K; j++) {
         float value;
         uint16_t half;
-        memcpy(&value, f32.panel + ((size_t)j * PQ_NR + 1) * 4, sizeof value);
-        memcpy(&half, bf16.panel + ((size_t)(j / 2) * PQ_NR + 1) * 4 + j % 2 * 2, sizeof half);
+        const unsigned char *floats = pq_linear_panel(&f32, 0).weights;
+        const unsigned char *halves = pq_linear_panel(&bf16, 0).weights;
+        memcpy(&value, floats + ((size_t)j * PQ_NR + 1) * 4, sizeof value);
+        memcpy(&half, halves + ((size_t)(j / 2) * PQ_NR + 1) * 4 + j % 2 * 2, sizeof half);
         CHECK(value == w[1][j]);
         uint32_t bits = (uint32_t)half << 16;
         memcpy(&value, &bits, sizeof value);
