@@ -182,16 +182,20 @@ struct panel {
     const void *bytes; /* as tiles take them; NULL: 4-bit codes, multiplied as they are */
     uint8_t *unpacked; /* where the first tile leaves the bytes of 4-bit codes, or NULL */
     struct pq_panel4 four;
+    struct pq_ahead next; /* what its thread meets after it */
 };
 
 static struct panel panel_of(const struct section *s, const struct pq_linear *w, int index,
-                             void *scratch) {
+                             struct pq_ahead next, void *scratch) {
     struct panel p = {
         .w = w,
         .rows = pq_takes_integers(w) ? &s->inputs->integers : &s->inputs->fp,
         .index = index,
         .at = pq_linear_panel(w, index),
+        .next = next,
     };
+    if (!next.from)
+        p.next = (struct pq_ahead){p.at.mults + w->stride, w->panel_bytes};
     p.bytes = p.at.weights;
     if (w->kind == PQ_KIND_I4) {
         p.four = (struct pq_panel4){p.at.weights, p.at.mults, w->shift};
@@ -206,18 +210,19 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
  * A tile of very few rows waits for memory throughout: the processor fetches for it, but begins
  * anew with every page and every panel. */
 static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
-    size_t bytes = p->w->panel_bytes;
-    int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
-    int part = t - (tiles - parts);
-    if (part < 0 || p->index + 1 == pq_linear_panels(p->w))
-        return (struct pq_ahead){p->at.weights, 0};
     if (s->m < FETCH_ROWS) {
         size_t weights = p->w->weight_bytes;
         size_t distance = weights < FETCH_DISTANCE ? weights : FETCH_DISTANCE;
-        return (struct pq_ahead){p->at.weights + distance, bytes};
+        bool last = p->index + 1 == pq_linear_panels(p->w);
+        return (struct pq_ahead){p->at.weights + distance,
+                                 last ? weights - distance : p->w->panel_bytes};
     }
-    size_t each = bytes / (size_t)parts;
-    return (struct pq_ahead){p->at.mults + p->w->stride + (size_t)part * each, each};
+    int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
+    int part = t - (tiles - parts);
+    if (part < 0)
+        return (struct pq_ahead){p->at.weights, 0};
+    size_t each = p->next.bytes / (size_t)parts;
+    return (struct pq_ahead){(const unsigned char *)p->next.from + (size_t)part * each, each};
 }
 
 /* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
@@ -265,13 +270,24 @@ static void gated_tile(const struct section *s, const struct panel *gate, const 
     s->ops->e->silu_mul(y, ldy, g, u, tile_rows(s->m, t), n);
 }
 
+/* A gate and what it gates have one panel after them: a half each. */
+static void share_next(struct panel *gate, struct panel *gated) {
+    size_t half = gated->next.bytes / 2;
+    gate->next.bytes = gated->next.bytes = half;
+    gated->next.from = (const unsigned char *)gated->next.from + half;
+}
+
+/* `next` is met after the panel, or what lies next if it is nowhere. */
 static void multiply_panel(const struct section *s, const struct pq_product *product, int index,
-                           unsigned char *scratch) {
+                           struct pq_ahead next, unsigned char *scratch) {
     const struct pq_linear *w = product->linear;
     int column = index * PQ_NR, n = w->n - column < PQ_NR ? w->n - column : PQ_NR;
-    struct panel p = panel_of(s, w, index, scratch), gate = {0};
-    if (product->gate)
-        gate = panel_of(s, product->gate, index, scratch + unpacked_bytes(w->k));
+    struct panel p = panel_of(s, w, index, next, scratch), gate = {0};
+    if (product->gate) {
+        gate = panel_of(s, product->gate, index, next, scratch + unpacked_bytes(w->k));
+        if (next.from)
+            share_next(&gate, &p);
+    }
     for (int t = 0; t < pq_tiles(s->m); t++) {
         float *y = product->y + (size_t)pq_first_row(s->m, t) * product->ldy + column;
         fetch_rows(y, product->ldy, tile_rows(s->m, t));
@@ -285,6 +301,15 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
 /* The panels of a product that thread t begins with: first_panel(t) to first_panel(t + 1). */
 static int first_panel(const struct section *s, const struct pq_linear *w, int t) {
     return (int)((int64_t)pq_linear_panels(w) * t / s->threads);
+}
+
+/* What thread t meets after its share of a linear. */
+static struct pq_ahead after_share(const struct section *s, const struct pq_linear *w, int t) {
+    const struct pq_linear *next = w->next;
+    if (!next)
+        return (struct pq_ahead){w->panels, 0};
+    return (struct pq_ahead){pq_linear_panel(next, first_panel(s, next, t)).mults,
+                             next->panel_bytes};
 }
 
 /* The tasks of a thread's share of a product. */
@@ -303,8 +328,10 @@ static void multiply_task(void *arg, int task, int thread) {
         at -= tasks_of(s, product->linear);
     int from = first_panel(s, product->linear, owner) + at * s->grain;
     int end = first_panel(s, product->linear, owner + 1);
+    struct pq_ahead after = after_share(s, product->linear, owner);
     for (int p = from; p < end && p < from + s->grain; p++)
-        multiply_panel(s, product, p, s->scratch[thread]);
+        multiply_panel(s, product, p, p + 1 < end ? (struct pq_ahead){0} : after,
+                       s->scratch[thread]);
 }
 
 void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_inputs *inputs,

@@ -30,6 +30,8 @@ struct pq_linear {
     size_t panel_bytes;    /* and of all of it */
     size_t stride;         /* from a panel to the next, a gate's or a gated linear's in between */
     unsigned char *panels; /* aligned to 64 bytes */
+    /* Of the product after its own, whose first panels its last ones fetch; NULL: not known. */
+    const struct pq_linear *next;
 };
 
 /* A panel's parts, in the order of memory. */
@@ -50,7 +52,7 @@ static inline int pq_linear_panels(const struct pq_linear *linear) {
 }
 
 /* Set the sizes of a linear from kind, n, k and (I4) group, with no other's panels between its own;
- * `panels` stays as it is. */
+ * `panels` and `next` stay as they are. */
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group);
 /* Let the panels of two linears of one n take turns, the first one's first: then second->panels is
  * first->panels + first->panel_bytes. */

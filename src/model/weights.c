@@ -234,6 +234,19 @@ static enum pq_status load_layer(struct loader *l, int index) {
     return PQ_OK;
 }
 
+/* In the order of products, of which a gate and what it gates make one. */
+static void chain(struct pq_model *m) {
+    for (int i = 0; i < m->config.layers; i++) {
+        struct pq_layer *layer = &m->layers[i];
+        layer->q.next = &layer->k;
+        layer->k.next = &layer->v;
+        layer->v.next = &layer->o;
+        layer->o.next = &layer->gate;
+        layer->up.next = &layer->down;
+        layer->down.next = i + 1 < m->config.layers ? &m->layers[i + 1].q : &m->head;
+    }
+}
+
 static enum pq_status walk(struct loader *l) {
     struct pq_model *m = l->model;
     const struct pq_config *c = &m->config;
@@ -275,7 +288,9 @@ static enum pq_status load(struct loader *l) {
     PQ_TRY(walk(l));
     PQ_TRY(pq_arena_open(&m->arena, l->bytes, false, "the weights", l->err));
     l->packing = true;
-    return walk(l);
+    PQ_TRY(walk(l));
+    chain(m);
+    return PQ_OK;
 }
 
 enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
