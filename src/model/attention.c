@@ -1,5 +1,6 @@
 #include "model/attention.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@ enum {
     SPAN_BLOCKS = 2, /* of a span */
     SPAN = SPAN_BLOCKS * PQ_KV_BLOCK,
     APPEND = 2 * PQ_NR, /* positions that one task appends */
+    OPEN_LINES = 24,    /* of cache, that a core can wait for at once */
 };
 
 /* ---- Scratch --------------------------------------------------------------------------------- */
@@ -42,13 +44,21 @@ struct tile {
     float *total, *part;  /* sums of all spans so far, and of the present one */
 };
 
+/* What a thread's next task begins with.  It is fetched between the steps of the present one, as
+ * many lines at a time as can be waited for: more would keep the step's own loads from memory. */
+struct upcoming {
+    const struct pq_chunk *chunk; /* NULL: nothing */
+    int head, piece;              /* pieces before that one are fetched, */
+    size_t done;                  /* and so many bytes of it */
+};
+
 /* What one thread works with. */
 struct work {
     struct tile tiles[TILES];
-    void *rows;           /* [PQ_MR] of q or p, narrowed, on their way into a tile */
-    void *wide;           /* I8: a panel of values */
-    float *query;         /* [head_dim] */
-    struct pq_ahead next; /* what this thread's next task begins with; of no bytes: nothing */
+    void *rows;   /* [PQ_MR] of q or p, narrowed, on their way into a tile */
+    void *wide;   /* I8: a panel of values */
+    float *query; /* [head_dim] */
+    struct upcoming upcoming;
 };
 
 /* The next `bytes` at base, where there is memory. */
@@ -236,14 +246,14 @@ static const void *widened(const struct pq_attention *a, const struct work *w, c
     return w->wide;
 }
 
+static size_t key_bytes(const struct pq_attention *a) {
+    return (size_t)(a->kv->head_dim / pq_unit_values(a->kv->kind)) * PQ_NR * 4;
+}
+
 /* What tile t of n fetches while it meets a panel: a part of what is met next. */
 static struct pq_ahead part_of(struct pq_ahead next, int t, int n) {
     size_t bytes = next.bytes / (size_t)n;
     return (struct pq_ahead){(const unsigned char *)next.from + (size_t)t * bytes, bytes};
-}
-
-static size_t key_bytes(const struct pq_attention *a) {
-    return (size_t)(a->kv->head_dim / pq_unit_values(a->kv->kind)) * PQ_NR * 4;
 }
 
 /* Of a panel of values, so many positions. */
@@ -252,14 +262,14 @@ static size_t value_bytes(const struct pq_attention *a, int positions) {
     return (size_t)((positions + v - 1) / v) * PQ_NR * 4;
 }
 
-/* What is met after panel p of a block's keys, of whose positions n are seen: the next one, or
- * values.  Those of a task's last block were fetched before, if another task follows. */
-static struct pq_ahead after_keys(const struct pq_attention *a, const struct work *w,
-                                  const struct pq_kv_block *block, int p, int n, bool last) {
-    size_t bytes = key_bytes(a);
+/* What `tiles` fetch while they meet panel p of a block's keys, of whose positions n are seen: the
+ * next panel or, unless it is more than a line a unit, for which they would wait, values. */
+static struct pq_ahead after_keys(const struct pq_attention *a, const struct pq_kv_block *block,
+                                  int p, int n, int tiles) {
+    size_t bytes = key_bytes(a), values = value_bytes(a, n), most = (size_t)tiles * bytes / 2;
     if ((p + 1) * PQ_NR < n)
         return (struct pq_ahead){block->keys + (size_t)(p + 1) * bytes, bytes};
-    return last && w->next.bytes ? w->next : (struct pq_ahead){block->values, value_bytes(a, n)};
+    return (struct pq_ahead){block->values, values <= most ? values : 0};
 }
 
 static struct pq_ahead after_values(const struct pq_attention *a, const struct pq_kv_block *block,
@@ -268,26 +278,56 @@ static struct pq_ahead after_values(const struct pq_attention *a, const struct p
     return (struct pq_ahead){values_of(a, block, p + 1), more ? value_bytes(a, n) : 0};
 }
 
+/* Piece `piece` of what a task that appends meets first: the panel of keys that it appends to, the
+ * values of the same positions, panel by panel, and the first panel of keys. */
+static struct pq_ahead piece_of(const struct pq_attention *a, const struct upcoming *u) {
+    int panels = a->kv->head_dim / PQ_NR, position = u->chunk->position;
+    bool first = u->piece > panels;
+    int in_block = first ? 0 : position % PQ_KV_BLOCK, panel = in_block / PQ_NR;
+    struct pq_kv_block block = pq_kv_block(a->kv, a->layer, u->chunk->sequence, u->head,
+                                           first ? 0 : position / PQ_KV_BLOCK);
+    if (u->piece == 0 || first)
+        return (struct pq_ahead){block.keys + (size_t)panel * key_bytes(a), key_bytes(a)};
+    size_t before = value_bytes(a, panel * PQ_NR);
+    return (struct pq_ahead){values_of(a, &block, u->piece - 1) + before,
+                             value_bytes(a, in_block + 1) - before};
+}
+
+/* Fetch so many lines more. */
+static void fetch(const struct pq_attention *a, struct upcoming *u, int lines) {
+    while (u->chunk && lines > 0) {
+        struct pq_ahead piece = piece_of(a, u);
+        for (; u->done < piece.bytes && lines > 0; u->done += 64, lines--)
+            __builtin_prefetch((const unsigned char *)piece.from + u->done);
+        if (u->done < piece.bytes)
+            return;
+        u->done = 0;
+        if (++u->piece == a->kv->head_dim / PQ_NR + 2)
+            u->chunk = NULL;
+    }
+}
+
 /* The first n tiles, which follow each other, meet one block: panel by panel, so that a panel comes
  * from memory once. */
-static void meet(const struct pq_attention *a, const struct work *w, int n, int index,
+static void meet(const struct pq_attention *a, struct work *w, int n, int index,
                  float *const *sums) {
     const struct tile *tiles = w->tiles, *last = &tiles[n - 1];
     struct pq_kv_block block =
         pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
     int most = seen_of(last, index), v = pq_unit_values(a->fp);
-    bool ends = seen_of(last, index + 1) == 0;
     pq_tile_fp_fn *multiply = a->fp == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
     for (int p = 0; p * PQ_NR < most; p++) {
-        struct pq_ahead next = after_keys(a, w, &block, p, most, ends);
+        struct pq_ahead next = after_keys(a, &block, p, most, n);
         for (int t = 0; t < n; t++)
             if (p * PQ_NR < seen_of(&tiles[t], index))
                 score(a, &tiles[t], &block, p, part_of(next, t, n));
     }
+    fetch(a, &w->upcoming, OPEN_LINES);
     for (int t = 0; t < n; t++)
         if (seen_of(&tiles[t], index) > 0)
             weigh(a, w, &tiles[t], &block, index * PQ_KV_BLOCK, seen_of(&tiles[t], index), sums[t]);
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
+        fetch(a, &w->upcoming, OPEN_LINES);
         const void *values = widened(a, w, values_of(a, &block, p), most);
         struct pq_ahead next = after_values(a, &block, p, most);
         for (int t = 0; t < n; t++) {
@@ -300,7 +340,7 @@ static void meet(const struct pq_attention *a, const struct work *w, int n, int 
 }
 
 /* sums[t] = what tile t sums over one span. */
-static void meet_span(const struct pq_attention *a, const struct work *w, int n, int span,
+static void meet_span(const struct pq_attention *a, struct work *w, int n, int span,
                       float *const *sums) {
     for (int t = 0; t < n; t++)
         clear(a, &w->tiles[t], sums[t]);
@@ -417,33 +457,6 @@ static void append_others(struct pq_pool *pool, const struct section *s) {
     pq_pool_run(pool, a->first_task[a->n], append_task, (void *)a);
 }
 
-static void fetch_lines(const unsigned char *from, size_t bytes, size_t apart) {
-    for (size_t i = 0; i < bytes; i += apart)
-        __builtin_prefetch(from + i);
-}
-
-/* What a task that appends will write to is fetched at once, all that its panel holds of values and
- * the lines of keys; returned is what it meets first, which is fetched beside a product. */
-static struct pq_ahead fetch(const struct section *s, int task) {
-    const struct pq_attention *a = s->a;
-    int local;
-    if (task == a->first_task[a->n])
-        return (struct pq_ahead){0};
-    const struct pq_chunk *chunk = chunk_of(a, task, &local);
-    if (!appends_itself(s, chunk))
-        return (struct pq_ahead){0};
-    int last = chunk->position / PQ_KV_BLOCK, at = chunk->position % PQ_KV_BLOCK;
-    int panel = at / PQ_NR, lane = at % PQ_NR;
-    struct pq_kv_block block = pq_kv_block(a->kv, a->layer, chunk->sequence, local, last);
-    struct pq_kv_block first = pq_kv_block(a->kv, a->layer, chunk->sequence, local, 0);
-    for (int p = 0; p < a->kv->head_dim / PQ_NR; p++)
-        fetch_lines(values_of(a, &block, p) + value_bytes(a, panel * PQ_NR),
-                    value_bytes(a, lane + 1), 64);
-    if (chunk->position >= PQ_NR)
-        fetch_lines(block.keys + (size_t)panel * key_bytes(a) + lane * 4, key_bytes(a), PQ_NR * 4);
-    return (struct pq_ahead){first.keys, key_bytes(a)};
-}
-
 /* ---- Attend ---------------------------------------------------------------------------------- */
 
 /* Where the sums of a tile over a span are kept until they are merged. */
@@ -470,6 +483,17 @@ static void whole_task(const struct section *s, struct work *w, int n) {
         finish(s->a, &w->tiles[t], totals[t]);
 }
 
+/* What the task begins with, if it is one that appends: others find it fetched beside products. */
+static struct upcoming upcoming_of(const struct section *s, int task) {
+    const struct pq_attention *a = s->a;
+    struct upcoming u = {0};
+    if (task == a->first_task[a->n])
+        return u;
+    const struct pq_chunk *chunk = chunk_of(a, task, &u.head);
+    u.chunk = appends_itself(s, chunk) ? chunk : NULL;
+    return u;
+}
+
 static void run_task(void *arg, int task, int thread) {
     const struct section *s = arg;
     const struct pq_attention *a = s->a;
@@ -477,7 +501,8 @@ static void run_task(void *arg, int task, int thread) {
     int local;
     const struct pq_chunk *chunk = chunk_of(a, task, &local);
     place(&w, a->scratch[thread], a->kv->head_dim);
-    w.next = fetch(s, task + 1);
+    w.upcoming = upcoming_of(s, task + 1);
+    fetch(a, &w.upcoming, OPEN_LINES);
     /* Head by head, whose past then stays in a cache that the threads share.  The last tokens have
      * the longest past: they go first, so that no thread ends alone. */
     int each = tasks_of(s, chunk) / a->kv->heads, head = local / each;
@@ -485,14 +510,17 @@ static void run_task(void *arg, int task, int thread) {
     int rest = each - 1 - local % each, first = rest / spans * s->grain, span = rest % spans, n = 0;
     if (appends_itself(s, chunk))
         append(a, chunk, head, 0, chunk->n, w.rows);
+    fetch(a, &w.upcoming, OPEN_LINES);
     for (; n < s->grain && first + n < tiles_of(a, chunk); n++) {
         choose(a, &w.tiles[n], chunk, head, first + n);
         take_queries(a, &w, &w.tiles[n]);
+        fetch(a, &w.upcoming, OPEN_LINES);
     }
     if (s->split)
         meet_span(a, &w, 1, span, (float *[]){partial_at(s, &w.tiles[0], span)});
     else
         whole_task(s, &w, n);
+    fetch(a, &w.upcoming, INT_MAX);
 }
 
 /* The tiles of one KV head of one chunk, whose spans have been met apart. */
