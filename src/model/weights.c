@@ -153,7 +153,7 @@ static float *load_vector(struct loader *l, const struct pq_tensor *tensor, int 
     return v;
 }
 
-/* Where the linear `name` comes from; its sizes are set. */
+/* Where the linear `name` comes from; sets its sizes. */
 static struct packing packing_of(const struct loader *l, struct pq_linear *w, const char *name,
                                  int n, int k) {
     enum pq_scheme scheme = pq_checkpoint_linear_scheme(l->model->ckpt, name);

@@ -75,8 +75,10 @@ static void fill_panels(struct pq_linear *w, int group) {
 
 /* The same weights twice, as two linears whose panels take turns. */
 static void pack(struct pq_linear *gate, struct pq_linear *w, enum pq_kind kind, int group) {
+    *gate = (struct pq_linear){0};
     pq_linear_shape(gate, kind, N, K, group);
     *w = *gate;
+    w->next = gate;
     pq_linears_alternate(gate, w);
     size_t room = pq_linear_room(gate);
     gate->panels = memset(aligned_alloc(64, room), 0, room);

@@ -12,7 +12,8 @@ struct pq_fetch {
     size_t step;
 };
 
-/* All of `ahead` in so many calls of pq_fetch; at most two lines each. */
+/* All of `ahead` in so many calls of pq_fetch, two lines each at most: of what is longer some lines
+ * in between are left to the processor. */
 static inline __attribute__((always_inline)) struct pq_fetch pq_fetch_begin(struct pq_ahead ahead,
                                                                             int calls) {
     return (struct pq_fetch){ahead.from, (ahead.bytes + (size_t)calls - 1) / (size_t)calls};
