@@ -95,11 +95,15 @@ static void rmsnorm(float *y, const float *x, const float *gamma, int n, float e
 }
 
 INLINE int32_t sum_int_lanes(i32v v) {
-    int32_t s[LANES], sum = 0;
-    memcpy(s, &v, sizeof s);
-    for (int i = 0; i < LANES; i++)
-        sum += s[i];
-    return sum;
+#if LANES > 8
+    v += APART(v, 8);
+#endif
+#if LANES > 4
+    v += APART(v, 4);
+#endif
+    v += APART(v, 2);
+    v += APART(v, 1);
+    return v[0];
 }
 
 static float quantize(int8_t *q, int32_t *sum, int32_t *blocks, const float *x, int n) {
