@@ -89,6 +89,7 @@ void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind 
         rows->scale = (float *)at;
         at += align64((size_t)m * sizeof(float));
         rows->start = (int32_t *)at;
+        rows->start_of = ops->start;
         at += align64((size_t)m * sizeof(int32_t));
         if (kind == PQ_KIND_I4 && m <= ops->direct_rows)
             rows->sums = (int32_t *)at;
@@ -116,7 +117,7 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
                       int8_t *codes, int32_t *sums, const float *x) {
     int32_t sum;
     rows->scale[r] = e->quantize(codes, &sum, rows->sums ? sums : NULL, x, rows->units * 4);
-    rows->start[r] = -128 * sum;
+    rows->start[r] = rows->start_of(codes, rows->units * 4, sum);
 }
 
 /* from [n][units], of rows r .. r + n - 1, to their places in a tile. */

@@ -73,7 +73,8 @@ struct pq_rows {
     int m, units;
     unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
-    int32_t *start;   /* I8: [m], -128 times the sum of a row's codes: see pq_tile_i8_fn */
+    int32_t *start;   /* I8: [m], see pq_start_fn */
+    pq_start_fn *start_of;
     int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
                          multiplied as it is */
 };

@@ -6,6 +6,7 @@
 
 pq_tile_i8_fn pq_tile_i8_c, pq_tile_i8_avx2, pq_tile_i8_avx512, pq_tile_i8_avxvnni,
     pq_tile_i8_avx512vnni;
+pq_start_fn pq_start_shifted, pq_start_avx2;
 pq_tile_i4_fn pq_tile_i4_c, pq_tile_i4_avx2, pq_tile_i4_avx512, pq_tile_i4_avxvnni,
     pq_tile_i4_avx512vnni;
 pq_unpack_i4_fn pq_unpack_i4_c, pq_unpack_i4_avx2;

@@ -20,6 +20,7 @@ PQ_TILE_UNPACK(tile_unpack_c, pq_unpack_i4_c, pq_tile_i8_c)
 static const struct pq_ops ops_c = {
     .isa = PQ_ISA_C,
     .tile_i8 = pq_tile_i8_c,
+    .start = pq_start_shifted,
     .tile_i4 = pq_tile_i4_c,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_c,

@@ -34,10 +34,13 @@ struct pq_ahead { /* see above */
 };
 
 /* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
- * start[r] = -128 * sum_j x[r][j], for kernels that multiply w as it is.  Exact while
- * |sum| < 2^31: k <= 66000. */
+ * start[r] is what pq_start_fn says of the row.  Exact while |sum| < 2^31: k <= 66000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
                            const void *w, int units, struct pq_ahead ahead);
+
+/* What the sums of a row begin with, because tile_i8 multiplies something else than codes, of the
+ * row's codes x [n] and their sum: the same for every output. */
+typedef int32_t pq_start_fn(const int8_t *x, int n, int32_t sum);
 
 /* One 4-bit panel.
  *   codes [k/8][PQ_NR][4] bytes: byte j of lane c = (code[8i+j] + 8) | (code[8i+4+j] + 8) << 4
@@ -157,6 +160,7 @@ struct pq_attend {
 struct pq_ops {
     enum pq_isa isa;
     pq_tile_i8_fn *tile_i8;
+    pq_start_fn *start; /* of tile_i8 and tile_unpack */
     pq_tile_i4_fn *tile_i4;
     /* Up to direct_rows rows, 4-bit panels meet tile_i4; more meet tile_i8 after tile_unpack has
      * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */

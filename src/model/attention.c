@@ -159,7 +159,7 @@ static void take_queries(const struct pq_attention *a, const struct work *w, str
             break;
         case PQ_KIND_I8:
             t->scale[r] = a->ops->e->quantize(row, &sum, NULL, q, d);
-            t->start[r] = -128 * sum;
+            t->start[r] = a->ops->start(row, d, sum);
             break;
         default:
             memcpy(row, q, (size_t)d * sizeof *q);

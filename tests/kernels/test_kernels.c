@@ -33,9 +33,13 @@ static void fill_sums(void) {
 }
 
 static void start_sums(int rows, int units) {
-    memset(starts, 0, sizeof starts);
-    for (int i = 0; i < units * rows * 4; i++)
-        starts[i / 4 % rows] -= 128 * x[i];
+    static int8_t row[MAX_UNITS * 4];
+    for (int r = 0; r < rows; r++) {
+        int32_t sum = 0;
+        for (int i = 0; i < units * 4; i++)
+            sum += row[i] = x[(i / 4 * rows + r) * 4 + i % 4];
+        starts[r] = ops->start(row, units * 4, sum);
+    }
 }
 
 static int first_difference(const void *a, const void *b, int n) {
@@ -147,9 +151,7 @@ static void i4_equals_unpacked(void) {
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
     ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS, ahead(w));
-    memset(starts, 0, sizeof starts);
-    for (int i = 0; i < BLOCKS * ROWS; i++)
-        starts[i % ROWS] -= 128 * sums[i];
+    start_sums(ROWS, BLOCKS * 8);
     ops->tile_unpack(got, ROWS, starts, x, bytes, &panel, BLOCKS, ahead(w));
     CHECK(memcmp(want, got, sizeof got) == 0);
 }

@@ -10,6 +10,7 @@ PQ_TILE_UNPACK(tile_unpack_neon, pq_unpack_i4_neon, pq_tile_i8_neon)
 static const struct pq_ops ops_neon = {
     .isa = PQ_ISA_NEON,
     .tile_i8 = pq_tile_i8_neon,
+    .start = pq_start_shifted,
     .tile_i4 = pq_tile_i4_neon,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_neon,
@@ -27,6 +28,7 @@ PQ_TILE_UNPACK(tile_unpack_dotprod, pq_unpack_i4_neon, pq_tile_i8_dotprod)
 static const struct pq_ops ops_dotprod = {
     .isa = PQ_ISA_DOTPROD,
     .tile_i8 = pq_tile_i8_dotprod,
+    .start = pq_start_shifted,
     .tile_i4 = pq_tile_i4_dotprod,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_dotprod,
@@ -44,6 +46,7 @@ PQ_TILE_UNPACK(tile_unpack_i8mm, pq_unpack_i4_neon, pq_tile_i8_i8mm)
 static const struct pq_ops ops_i8mm = {
     .isa = PQ_ISA_I8MM,
     .tile_i8 = pq_tile_i8_i8mm,
+    .start = pq_start_shifted,
     .tile_i4 = pq_tile_i4_dotprod,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_i8mm,
