@@ -94,15 +94,12 @@ static void rmsnorm(float *y, const float *x, const float *gamma, int n, float e
         y[i] = x[i] * inverse * gamma[i];
 }
 
+INLINE i32v sum_int(i32v a, i32v b) {
+    return a + b;
+}
+
 INLINE int32_t sum_int_lanes(i32v v) {
-#if LANES > 8
-    v += APART(v, 8);
-#endif
-#if LANES > 4
-    v += APART(v, 4);
-#endif
-    v += APART(v, 2);
-    v += APART(v, 1);
+    FOLD(sum_int, v);
     return v[0];
 }
 

@@ -31,6 +31,10 @@
 #define APART_16(v, d)                                                                             \
     __builtin_shufflevector(v, v, 0 ^ d, 1 ^ d, 2 ^ d, 3 ^ d, 4 ^ d, 5 ^ d, 6 ^ d, 7 ^ d, 8 ^ d,   \
                             9 ^ d, 10 ^ d, 11 ^ d, 12 ^ d, 13 ^ d, 14 ^ d, 15 ^ d)
+/* FOLD: v = all of its lanes joined, in each of them. */
+#define FOLD_4(join, v) (v = join(v, APART(v, 2)), v = join(v, APART(v, 1)))
+#define FOLD_8(join, v) (v = join(v, APART(v, 4)), FOLD_4(join, v))
+#define FOLD_16(join, v) (v = join(v, APART(v, 8)), FOLD_8(join, v))
 #define EVEN_4 0, 2, 4, 6, 8, 10, 12, 14
 #define EVEN_8 EVEN_4, 16, 18, 20, 22, 24, 26, 28, 30
 #define EVEN_16 EVEN_8, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62
@@ -40,11 +44,13 @@
 #if defined(__AVX512F__)
 #define LANES 16
 #define APART APART_16
+#define FOLD FOLD_16
 #define HALF_APART APART_8
 #define ODD ODD_16
 #elif defined(__AVX2__)
 #define LANES 8
 #define APART APART_8
+#define FOLD FOLD_8
 #define HALF_APART APART_4
 #define EVEN EVEN_8
 #define EVEN_BYTES EVEN_16
@@ -52,6 +58,7 @@
 #else
 #define LANES 4
 #define APART APART_4
+#define FOLD FOLD_4
 #define HALF_APART APART_2
 #define EVEN EVEN_4
 #define EVEN_BYTES EVEN_8
@@ -137,14 +144,8 @@ INLINE float sum_parts(const f32v *parts) {
 }
 
 INLINE float largest_lane(f32v v) {
-#if LANES > 8
-    v = larger(v, APART(v, 8));
-#endif
-#if LANES > 4
-    v = larger(v, APART(v, 4));
-#endif
-    v = larger(v, APART(v, 2));
-    return larger(v, APART(v, 1))[0];
+    FOLD(larger, v);
+    return v[0];
 }
 
 /* The upper halves of a's lanes, then those of b's. */
