@@ -1,5 +1,5 @@
 /* Processors with AVX-512 but without VNNI: vpmaddubsw of |code| and the activation with the code's
- * sign, exact as tile_i8_avx2.c says.  There is no vpsignb of 512 bits; codes' signs are a mask. */
+ * sign, for which codes' signs are a mask.  Two products are at most 2 * 128 * 127: exact. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
 #include "cpu/x86/fetch.h"
