@@ -13,16 +13,17 @@ int32_t pq_start_shifted(const int8_t *x, int n, int32_t sum) {
 void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
                   int units, struct pq_ahead ahead) {
     (void)ahead;
-    const int8_t *xs = x;
-    const uint8_t *ws = w;
     (void)start;
+    const int8_t *xr = x;
+    const uint8_t *wi = w;
     memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
-    for (int i = 0; i < units; i++)
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < PQ_NR; c++)
-                for (int j = 0; j < 4; j++)
-                    acc[r * PQ_NR + c] +=
-                        xs[(i * rows + r) * 4 + j] * (ws[(i * PQ_NR + c) * 4 + j] - 128);
+    for (int i = 0; i < units; i++, wi += PQ_NR * 4)
+        for (int r = 0; r < rows; r++, xr += 4)
+            for (int c = 0; c < PQ_NR; c++) {
+                const uint8_t *wc = wi + 4 * c;
+                acc[r * PQ_NR + c] += xr[0] * (wc[0] - 128) + xr[1] * (wc[1] - 128) +
+                                      xr[2] * (wc[2] - 128) + xr[3] * (wc[3] - 128);
+            }
 }
 
 /* Code (+ 8) of input j of the panel's output c. */
@@ -63,13 +64,15 @@ void pq_unpack_i4_c(uint8_t *out, const struct pq_panel4 *w, int blocks) {
 void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units,
                     struct pq_ahead ahead) {
     (void)ahead;
-    const uint16_t *xs = x, *ws = w;
-    for (int i = 0; i < units; i++)
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < PQ_NR; c++)
-                for (int j = 0; j < 2; j++)
-                    acc[r * PQ_NR + c] += pq_bf16_to_f32(xs[(i * rows + r) * 2 + j]) *
-                                          pq_bf16_to_f32(ws[(i * PQ_NR + c) * 2 + j]);
+    const uint16_t *xr = x, *wi = w;
+    for (int i = 0; i < units; i++, wi += PQ_NR * 2)
+        for (int r = 0; r < rows; r++, xr += 2) {
+            float x0 = pq_bf16_to_f32(xr[0]), x1 = pq_bf16_to_f32(xr[1]);
+            for (int c = 0; c < PQ_NR; c++) {
+                float *sum = acc + r * PQ_NR + c;
+                *sum = *sum + x0 * pq_bf16_to_f32(wi[2 * c]) + x1 * pq_bf16_to_f32(wi[2 * c + 1]);
+            }
+        }
 }
 
 /* Plain C has no peak of its own; a dot product that the compiler may vectorize stands for it. */
