@@ -317,22 +317,29 @@ const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
     .finish_fp = finish_fp,
 };
 
-/* Tiles of FP32, the reference precision: groups of rows whose sums the registers hold. */
-#ifdef __AVX512F__
-enum { F32_ROWS = 6 };
+/* Tiles of FP32, the reference precision: groups of rows whose sums the registers hold, and smaller
+ * ones of what is left. */
+#if defined(__AVX512F__)
+enum { F32_ROWS = 6, F32_FEWER = 4 };
+#elif defined(__AVX2__)
+enum { F32_ROWS = 3, F32_FEWER = 2 };
 #else
-enum { F32_ROWS = 4 };
+enum { F32_ROWS = 2, F32_FEWER = 1 };
 #endif
 
-INLINE void f32_rows(float *acc, const float *x, const float *w, int units, int stride, int rows) {
+INLINE void f32_rows(const int rows, float *acc, const float *x, const float *w, int units,
+                     int stride) {
     struct wide sum[F32_ROWS];
+    UNROLL
     for (int r = 0; r < rows; r++)
         sum[r] = load_wide(acc + r * PQ_NR);
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
         struct wide weights = load_wide(w);
+        UNROLL
         for (int r = 0; r < rows; r++)
             EACH_VECTOR sum[r].v[j] += x[r] * weights.v[j];
     }
+    UNROLL
     for (int r = 0; r < rows; r++)
         store_wide(acc + r * PQ_NR, sum[r]);
 }
@@ -342,9 +349,9 @@ void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, c
     (void)ahead;
     int r = 0;
     for (; r + F32_ROWS <= rows; r += F32_ROWS)
-        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, F32_ROWS);
-    for (; r + 4 <= rows; r += 4)
-        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, 4);
+        f32_rows(F32_ROWS, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+    for (; r + F32_FEWER <= rows; r += F32_FEWER)
+        f32_rows(F32_FEWER, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
     for (; r < rows; r++)
-        f32_rows(acc + r * PQ_NR, (const float *)x + r, w, units, rows, 1);
+        f32_rows(1, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
 }
