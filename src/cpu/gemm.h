@@ -74,9 +74,9 @@ struct pq_rows {
     unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], see pq_start_fn */
-    pq_start_fn *start_of;
-    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
-                         multiplied as it is */
+    pq_start_fn *start_of; /* I8: what `start` is of a row */
+    int32_t *sums;         /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
+                              multiplied as it is */
 };
 
 /* The tiles of m rows, and the row that tile t begins with. */
