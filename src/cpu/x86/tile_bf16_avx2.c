@@ -55,6 +55,18 @@ INLINE __m256 product(__m256 sum, __m256 x, __m256 w) {
     return sum;
 }
 
+/* One input of each row, x [rows], times the weights of `vectors` * 8 outputs. */
+INLINE void add_input(const int rows, const int vectors, __m256 sum[ROWS][4], const __m256 *weights,
+                      const float *x) {
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        __m256 xr = _mm256_set1_ps(x[r]);
+        UNROLL
+        for (int c = 0; c < vectors; c++)
+            sum[r][c] = product(sum[r][c], xr, weights[c]);
+    }
+}
+
 INLINE void tile(const int rows, const int vectors, float *acc, const struct split *x, int first,
                  const uint8_t *w, int units, int stride, struct pq_fetch *fetch) {
     const float *xl = x->low + first, *xh = x->high + first;
@@ -70,23 +82,11 @@ INLINE void tile(const int rows, const int vectors, float *acc, const struct spl
         UNROLL
         for (int c = 0; c < vectors; c++)
             weights[c] = low(w + 32 * c);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256 xr = _mm256_set1_ps(xl[r]);
-            UNROLL
-            for (int c = 0; c < vectors; c++)
-                sum[r][c] = product(sum[r][c], xr, weights[c]);
-        }
+        add_input(rows, vectors, sum, weights, xl);
         UNROLL
         for (int c = 0; c < vectors; c++)
             weights[c] = high(w + 32 * c);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256 xr = _mm256_set1_ps(xh[r]);
-            UNROLL
-            for (int c = 0; c < vectors; c++)
-                sum[r][c] = product(sum[r][c], xr, weights[c]);
-        }
+        add_input(rows, vectors, sum, weights, xh);
     }
     UNROLL
     for (int r = 0; r < rows; r++) {
