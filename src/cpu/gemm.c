@@ -1,8 +1,8 @@
 /* gemm.c - see gemm.h.
  *
- * A task is a few panels; for each, or a gate's and the one that it gates, all tiles of rows pass
- * by.  A panel (32 k bytes at 8 bits) stays in the second-level cache while the tiles stream past
- * it, so weights come from memory once, in order, whatever m is. */
+ * A task is a few panels; for each, or a gate's and the one that it gates, all tiles of a band of
+ * rows pass by.  A panel (32 k bytes at 8 bits) stays in the second-level cache while the tiles
+ * stream past it, so weights come from memory once for each band, in order. */
 #include "cpu/gemm.h"
 
 #include <string.h>
@@ -11,7 +11,8 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    FETCH_TILES = 4,       /* of a panel, that fetch the next one */
+    BAND_TILES = 8,        /* at least */
+    FETCH_TILES = 4,       /* past a panel, that fetch the next one */
     FETCH_ROWS = 5,        /* with fewer, a tile fetches what it will meet itself, */
     FETCH_DISTANCE = 4096, /* so many bytes before */
 };
@@ -169,9 +170,15 @@ struct section {
     const struct pq_inputs *inputs;
     int m;
     const struct pq_product *products;
-    int threads, tasks; /* and tasks of each one's share of all products */
-    int grain;          /* most panels of a task */
+    int bands, shares; /* of tiles and of panels: each thread begins with one of each */
+    int tasks;         /* of a thread's part of all products */
+    int grain;         /* most panels of a task */
     void *const *scratch;
+};
+
+/* Tiles or panels, first to end - 1. */
+struct span {
+    int first, end;
 };
 
 /* One panel of a linear, as its tiles take it. */
@@ -210,7 +217,8 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
  * beside all products of few rows, and of many what is fetched is still there when it is needed.
  * A tile of very few rows waits for memory throughout: the processor fetches for it, but begins
  * anew with every page and every panel. */
-static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t) {
+static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t,
+                                struct span tiles) {
     if (s->m < FETCH_ROWS) {
         size_t weights = p->w->weight_bytes;
         size_t distance = weights < FETCH_DISTANCE ? weights : FETCH_DISTANCE;
@@ -218,8 +226,8 @@ static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, 
         return (struct pq_ahead){p->at.weights + distance,
                                  last ? weights - distance : p->w->panel_bytes};
     }
-    int tiles = pq_tiles(s->m), parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
-    int part = t - (tiles - parts);
+    int n = tiles.end - tiles.first, parts = n < FETCH_TILES ? n : FETCH_TILES;
+    int part = t - (tiles.end - parts);
     if (part < 0)
         return (struct pq_ahead){p->at.weights, 0};
     size_t each = p->next.bytes / (size_t)parts;
@@ -235,16 +243,16 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
 }
 
 /* Tile t of rows times a panel, to the first n columns of y. */
-static void multiply_tile(const struct section *s, const struct panel *p, int t, float *y,
-                          size_t ldy, int n, bool add) {
+static void multiply_tile(const struct section *s, const struct panel *p, int t, struct span tiles,
+                          float *y, size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
     int first = pq_first_row(s->m, t), height = tile_rows(s->m, t);
-    struct pq_ahead ahead = ahead_of(s, p, t);
+    struct pq_ahead ahead = ahead_of(s, p, t, tiles);
     const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
-        if (p->unpacked && t == 0)
+        if (p->unpacked && t == tiles.first)
             s->ops->tile_unpack(acc, height, rows->start + first, x, p->unpacked, &p->four, blocks,
                                 ahead);
         else if (p->bytes)
@@ -264,10 +272,10 @@ static void multiply_tile(const struct section *s, const struct panel *p, int t,
 
 /* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
 static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
-                       int t, float *y, size_t ldy, int n) {
+                       int t, struct span tiles, float *y, size_t ldy, int n) {
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
-    multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false);
-    multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false);
+    multiply_tile(s, gate, t, tiles, g, PQ_NR, PQ_NR, false);
+    multiply_tile(s, up, t, tiles, u, PQ_NR, PQ_NR, false);
     s->ops->e->silu_mul(y, ldy, g, u, tile_rows(s->m, t), n);
 }
 
@@ -280,7 +288,7 @@ static void share_next(struct panel *gate, struct panel *gated) {
 
 /* `next` is met after the panel, or what lies next if it is nowhere. */
 static void multiply_panel(const struct section *s, const struct pq_product *product, int index,
-                           struct pq_ahead next, unsigned char *scratch) {
+                           struct span tiles, struct pq_ahead next, unsigned char *scratch) {
     const struct pq_linear *w = product->linear;
     int column = index * PQ_NR, n = w->n - column < PQ_NR ? w->n - column : PQ_NR;
     struct panel p = panel_of(s, w, index, next, scratch), gate = {0};
@@ -289,19 +297,24 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
         if (next.from)
             share_next(&gate, &p);
     }
-    for (int t = 0; t < pq_tiles(s->m); t++) {
+    for (int t = tiles.first; t < tiles.end; t++) {
         float *y = product->y + (size_t)pq_first_row(s->m, t) * product->ldy + column;
         fetch_rows(y, product->ldy, tile_rows(s->m, t));
         if (product->gate)
-            gated_tile(s, &gate, &p, t, y, product->ldy, n);
+            gated_tile(s, &gate, &p, t, tiles, y, product->ldy, n);
         else
-            multiply_tile(s, &p, t, y, product->ldy, n, product->add);
+            multiply_tile(s, &p, t, tiles, y, product->ldy, n, product->add);
     }
 }
 
-/* The panels of a product that thread t begins with: first_panel(t) to first_panel(t + 1). */
-static int first_panel(const struct section *s, const struct pq_linear *w, int t) {
-    return (int)((int64_t)pq_linear_panels(w) * t / s->threads);
+/* Part i of n of so many. */
+static struct span part_of(int all, int i, int n) {
+    return (struct span){(int)((int64_t)all * i / n), (int)((int64_t)all * (i + 1) / n)};
+}
+
+/* The panels of a product that thread t begins with. */
+static struct span share_of(const struct section *s, const struct pq_linear *w, int t) {
+    return part_of(pq_linear_panels(w), t % s->shares, s->shares);
 }
 
 /* What thread t meets after its share of a linear. */
@@ -309,13 +322,13 @@ static struct pq_ahead after_share(const struct section *s, const struct pq_line
     const struct pq_linear *next = w->next;
     if (!next)
         return (struct pq_ahead){w->panels, 0};
-    return (struct pq_ahead){pq_linear_panel(next, first_panel(s, next, t)).mults,
+    return (struct pq_ahead){pq_linear_panel(next, share_of(s, next, t).first).mults,
                              next->panel_bytes};
 }
 
-/* The tasks of a thread's share of a product. */
+/* The tasks of a thread's part of a product. */
 static int tasks_of(const struct section *s, const struct pq_linear *w) {
-    int most = (pq_linear_panels(w) + s->threads - 1) / s->threads; /* panels that it begins with */
+    int most = (pq_linear_panels(w) + s->shares - 1) / s->shares; /* panels of a share */
     return (most + s->grain - 1) / s->grain;
 }
 
@@ -327,12 +340,24 @@ static void multiply_task(void *arg, int task, int thread) {
     const struct pq_product *product = s->products;
     for (; at >= tasks_of(s, product->linear); product++)
         at -= tasks_of(s, product->linear);
-    int from = first_panel(s, product->linear, owner) + at * s->grain;
-    int end = first_panel(s, product->linear, owner + 1);
+    struct span share = share_of(s, product->linear, owner);
+    struct span tiles = part_of(pq_tiles(s->m), owner / s->shares, s->bands);
+    int from = share.first + at * s->grain;
     struct pq_ahead after = after_share(s, product->linear, owner);
-    for (int p = from; p < end && p < from + s->grain; p++)
-        multiply_panel(s, product, p, p + 1 < end ? (struct pq_ahead){0} : after,
+    for (int p = from; p < share.end && p < from + s->grain; p++)
+        multiply_panel(s, product, p, tiles, p + 1 < share.end ? (struct pq_ahead){0} : after,
                        s->scratch[thread]);
+}
+
+/* Many rows are cut into bands of tiles, as many as divide the threads, which are dealt to threads
+ * in their order.  Inputs are made in that order, too (src/model/layer.c): what a thread multiplies
+ * and what it has summed is then met next in its own caches, and little crosses from core to core.
+ * A panel comes to every band. */
+static int bands_of(int tiles, int threads) {
+    int most = tiles / BAND_TILES, bands = most < threads ? most : threads;
+    while (bands > 1 && threads % bands != 0)
+        bands--;
+    return bands > 1 ? bands : 1;
 }
 
 void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq_inputs *inputs,
@@ -342,13 +367,14 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
                         .inputs = inputs,
                         .m = integers ? inputs->integers.m : inputs->fp.m,
                         .products = products,
-                        .threads = pq_pool_threads(pool),
                         .scratch = scratch};
-    int panels = 0, tiles = pq_tiles(s.m);
+    int panels = 0, tiles = pq_tiles(s.m), threads = pq_pool_threads(pool);
+    s.bands = bands_of(tiles, threads);
+    s.shares = threads / s.bands;
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
-    s.grain = 1 + panels / (s.threads * TASKS_PER_THREAD * tiles);
+    s.grain = 1 + panels / (threads * TASKS_PER_THREAD * tiles);
     for (int i = 0; i < n; i++)
         s.tasks += tasks_of(&s, products[i].linear);
-    pq_pool_run(pool, s.tasks * s.threads, multiply_task, &s);
+    pq_pool_run(pool, s.tasks * threads, multiply_task, &s);
 }
