@@ -327,12 +327,12 @@ enum { F32_ROWS = 3, F32_FEWER = 2 };
 enum { F32_ROWS = 2, F32_FEWER = 1 };
 #endif
 
-INLINE void f32_rows(const int rows, float *acc, const float *x, const float *w, int units,
-                     int stride) {
+INLINE void f32_rows(const int rows, float *acc, bool add, const float *x, const float *w,
+                     int units, int stride) {
     struct wide sum[F32_ROWS];
     UNROLL
     for (int r = 0; r < rows; r++)
-        sum[r] = load_wide(acc + r * PQ_NR);
+        sum[r] = add ? load_wide(acc + r * PQ_NR) : (struct wide){0};
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
         struct wide weights = load_wide(w);
         UNROLL
@@ -344,14 +344,14 @@ INLINE void f32_rows(const int rows, float *acc, const float *x, const float *w,
         store_wide(acc + r * PQ_NR, sum[r]);
 }
 
-void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, const void *x, const void *w,
-                                          int units, struct pq_ahead ahead) {
+void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, bool add, const void *x,
+                                          const void *w, int units, struct pq_ahead ahead) {
     (void)ahead;
     int r = 0;
     for (; r + F32_ROWS <= rows; r += F32_ROWS)
-        f32_rows(F32_ROWS, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+        f32_rows(F32_ROWS, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
     for (; r + F32_FEWER <= rows; r += F32_FEWER)
-        f32_rows(F32_FEWER, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+        f32_rows(F32_FEWER, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
     for (; r < rows; r++)
-        f32_rows(1, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+        f32_rows(1, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
 }

@@ -263,9 +263,9 @@ static void multiply_tile(const struct section *s, const struct panel *p, int t,
         s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->at.scale, p->at.bias, n,
                               add);
     } else {
-        _Alignas(64) float acc[PQ_MR * PQ_NR] = {0};
+        _Alignas(64) float acc[PQ_MR * PQ_NR];
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
-        tile(acc, height, x, p->bytes, rows->units, ahead);
+        tile(acc, height, false, x, p->bytes, rows->units, ahead);
         s->ops->e->finish_fp(y, ldy, acc, height, p->at.bias, n, add);
     }
 }

@@ -66,10 +66,11 @@ typedef void pq_tile_unpack_fn(int32_t *acc, int rows, const int32_t *start, con
                                uint8_t *out, const struct pq_panel4 *w, int blocks,
                                struct pq_ahead ahead);
 
-/* acc[r][c] += sum_j x[r][j] * w[c][j] in FP32, products of bf16 or f32 units.
+/* acc[r][c] = sum_j x[r][j] * w[c][j] in FP32, added to acc where `add`: products of bf16 or f32
+ * units.
  * One chain of additions per element in order of j, so a row's result does not depend on the
  * other rows.  bf16: relative to the exact sum of |x w|, error < 2^-22 * k on every ISA. */
-typedef void pq_tile_fp_fn(float *acc, int rows, const void *x, const void *w, int units,
+typedef void pq_tile_fp_fn(float *acc, int rows, bool add, const void *x, const void *w, int units,
                            struct pq_ahead ahead);
 
 struct pq_elementwise {

@@ -61,10 +61,12 @@ void pq_unpack_i4_c(uint8_t *out, const struct pq_panel4 *w, int blocks) {
         }
 }
 
-void pq_tile_bf16_c(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_bf16_c(float *acc, int rows, bool add, const void *x, const void *w, int units,
                     struct pq_ahead ahead) {
     (void)ahead;
     const uint16_t *xr = x, *wi = w;
+    if (!add)
+        memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
     for (int i = 0; i < units; i++, wi += PQ_NR * 2)
         for (int r = 0; r < rows; r++, xr += 2) {
             float x0 = pq_bf16_to_f32(xr[0]), x1 = pq_bf16_to_f32(xr[1]);

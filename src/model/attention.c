@@ -189,9 +189,8 @@ static void score(const struct pq_attention *a, const struct tile *t,
                               block->key_scales + panel * PQ_NR, no_bias, PQ_NR, false);
         return;
     }
-    memset(scores, 0, (size_t)(t->rows * PQ_NR) * sizeof *scores);
     pq_tile_fp_fn *multiply = a->kv->kind == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
-    multiply(scores, t->rows, t->q, keys, units, ahead);
+    multiply(scores, t->rows, false, t->q, keys, units, ahead);
 }
 
 /* Scores of the block's first `positions` to a tile of probabilities; what the rows have summed is
@@ -333,7 +332,7 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
-                multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, tiles[t].p, values,
+                multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, true, tiles[t].p, values,
                          seen, part_of(next, t, n));
         }
     }

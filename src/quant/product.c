@@ -82,7 +82,7 @@ static void add_tile(const struct section *s, int first, int column, const float
     float *c = g->c + (size_t)first * g->ldc + column;
     for (int r = 0; r < height; r++)
         memcpy(acc + r * NR, c + (size_t)r * g->ldc, (size_t)width * sizeof *c);
-    s->ws->ops->tile_f32(acc, height, s->ws->tiles + (size_t)first * (size_t)s->depth, panel,
+    s->ws->ops->tile_f32(acc, height, true, s->ws->tiles + (size_t)first * (size_t)s->depth, panel,
                          s->depth, (struct pq_ahead){0});
     for (int r = 0; r < height; r++)
         memcpy(c + (size_t)r * g->ldc, acc + r * NR, (size_t)width * sizeof *c);
@@ -144,7 +144,7 @@ static void fold_task(void *arg, int task, int thread) {
     const float *x = fold->x + (size_t)task * fold->ldx;
     float *y = fold->y + (size_t)task * fold->ldy;
     for (int i = 0; i < fold->m; i += MR)
-        f->ws->ops->tile_f32(y + (size_t)i * NR, least(MR, fold->m - i),
+        f->ws->ops->tile_f32(y + (size_t)i * NR, least(MR, fold->m - i), true,
                              f->ws->tiles + (size_t)i * (size_t)fold->depth, x, fold->depth,
                              (struct pq_ahead){0});
 }

@@ -166,30 +166,36 @@ static void fill_bf16(uint16_t *p, size_t n) {
         p[i] = pq_f32_to_bf16(uniform(-1, 1) * (random32() % 50 == 0 ? 300.0f : 1.0f));
 }
 
-/* The contract's bound, from sums in double precision. */
+/* The contract's bound, from sums in double precision; what the sums begin with is in acc, or is
+ * nothing. */
+static void check_tile_bf16(int rows, int units, bool add) {
+    uint16_t *xs = (uint16_t *)x, *ws = (uint16_t *)w;
+    float acc[PQ_MR * PQ_NR + GUARD];
+    fill_bf16(xs, (size_t)units * rows * 2);
+    fill_bf16(ws, (size_t)units * PQ_NR * 2);
+    for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
+        acc[i] = (float)(i % 7);
+    ops->tile_bf16(acc, rows, add, xs, ws, units, ahead(ws));
+    for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
+        bool inside = i < rows * PQ_NR;
+        double sum = inside && !add ? 0 : i % 7, size = sum;
+        for (int j = 0; inside && j < 2 * units; j++) {
+            int r = i / PQ_NR, c = i % PQ_NR;
+            double product = (double)pq_bf16_to_f32(xs[(j / 2 * rows + r) * 2 + j % 2]) *
+                             pq_bf16_to_f32(ws[(j / 2 * PQ_NR + c) * 2 + j % 2]);
+            sum += product;
+            size += fabs(product);
+        }
+        if (!(fabs(acc[i] - sum) <= 0x1p-22 * 2 * units * size))
+            FAIL("rows %d units %d: element %d is %g, not %g", rows, units, i, acc[i], sum);
+    }
+}
+
 static void tile_bf16(void) {
     for (int l = 0; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
-            int units = lengths[l];
-            uint16_t *xs = (uint16_t *)x, *ws = (uint16_t *)w;
-            float acc[PQ_MR * PQ_NR + GUARD];
-            fill_bf16(xs, (size_t)units * rows * 2);
-            fill_bf16(ws, (size_t)units * PQ_NR * 2);
-            for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
-                acc[i] = (float)(i % 7);
-            ops->tile_bf16(acc, rows, xs, ws, units, ahead(ws));
-            for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
-                double sum = i % 7, size = i % 7;
-                for (int j = 0; i < rows * PQ_NR && j < 2 * units; j++) {
-                    int r = i / PQ_NR, c = i % PQ_NR;
-                    double product = (double)pq_bf16_to_f32(xs[(j / 2 * rows + r) * 2 + j % 2]) *
-                                     pq_bf16_to_f32(ws[(j / 2 * PQ_NR + c) * 2 + j % 2]);
-                    sum += product;
-                    size += fabs(product);
-                }
-                if (!(fabs(acc[i] - sum) <= 0x1p-22 * 2 * units * size))
-                    FAIL("rows %d units %d: element %d is %g, not %g", rows, units, i, acc[i], sum);
-            }
+            check_tile_bf16(rows, lengths[l], false);
+            check_tile_bf16(rows, lengths[l], true);
         }
 }
 
@@ -199,32 +205,37 @@ static void tile_bf16_rows_agree(void) {
     uint16_t *xs = (uint16_t *)x, *ws = (uint16_t *)w;
     fill_bf16(xs, UNITS * PQ_MR * 2);
     fill_bf16(ws, UNITS * PQ_NR * 2);
-    float whole[PQ_MR * PQ_NR] = {0};
-    ops->tile_bf16(whole, PQ_MR, xs, ws, UNITS, ahead(ws));
+    float whole[PQ_MR * PQ_NR];
+    ops->tile_bf16(whole, PQ_MR, false, xs, ws, UNITS, ahead(ws));
     for (int r = 0; r < PQ_MR; r++) {
         uint16_t row[UNITS * 2];
-        float alone[PQ_NR] = {0};
+        float alone[PQ_NR];
         for (int i = 0; i < UNITS * 2; i++)
             row[i] = xs[(i / 2 * PQ_MR + r) * 2 + i % 2];
-        ops->tile_bf16(alone, 1, row, ws, UNITS, ahead(ws));
+        ops->tile_bf16(alone, 1, false, row, ws, UNITS, ahead(ws));
         if (memcmp(alone, whole + r * PQ_NR, sizeof alone))
             FAIL("row %d differs when it is alone", r);
     }
 }
 
+static void check_tile_f32(int rows, int units, bool add) {
+    float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
+    fill_floats((float *)x, (size_t)units * rows, 2);
+    fill_floats((float *)w, (size_t)units * PQ_NR, 2);
+    fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
+    memcpy(b, a, sizeof a);
+    pq_tile_f32_c(a, rows, add, x, w, units, ahead(w));
+    ops->tile_f32(b, rows, add, x, w, units, ahead(w));
+    int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
+    if (i >= 0)
+        FAIL("rows %d units %d: element %d is %g, not %g", rows, units, i, b[i], a[i]);
+}
+
 static void tile_f32(void) {
     for (int l = 0; l < 7; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
-            fill_floats((float *)x, (size_t)lengths[l] * rows, 2);
-            fill_floats((float *)w, (size_t)lengths[l] * PQ_NR, 2);
-            float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
-            fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
-            memcpy(b, a, sizeof a);
-            pq_tile_f32_c(a, rows, x, w, lengths[l], ahead(w));
-            ops->tile_f32(b, rows, x, w, lengths[l], ahead(w));
-            int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
-            if (i >= 0)
-                FAIL("rows %d units %d: element %d is %g, not %g", rows, lengths[l], i, b[i], a[i]);
+            check_tile_f32(rows, lengths[l], false);
+            check_tile_f32(rows, lengths[l], true);
         }
 }
 

@@ -21,16 +21,18 @@ INLINE float32x4_t pq_lane(float32x4_t x, const int r) {
     }
 }
 
-INLINE void pq_load_sums(float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS], const float *acc, const int rows,
-                         const int vecs) {
+/* Sums begin with those of acc, or at zero, */
+INLINE void pq_begin_sums(float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS], const float *acc, bool add,
+                          const int rows, const int vecs) {
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int c = 0; c < vecs; c++)
-            sum[r][c] = vld1q_f32(acc + r * PQ_NR + 4 * c);
+            sum[r][c] = add ? vld1q_f32(acc + r * PQ_NR + 4 * c) : vdupq_n_f32(0);
     }
 }
 
+/* and end in acc. */
 INLINE void pq_store_sums(float *acc, float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS], const int rows,
                           const int vecs) {
     UNROLL
@@ -42,15 +44,15 @@ INLINE void pq_store_sums(float *acc, float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS], c
 }
 
 /* All of a tile in groups of rows; 8 to 16 sums a group. */
-#define TILE_FP(tile, acc, rows, x, w, units)                                                      \
+#define TILE_FP(tile, acc, rows, x, w, add, units)                                                 \
     for (int r = 0; r < rows; r += PQ_FP_ROWS) {                                                   \
         float *at = acc + r * PQ_NR;                                                               \
         const int32_t *xr = (const int32_t *)x + r;                                                \
         switch (rows - r < PQ_FP_ROWS ? rows - r : PQ_FP_ROWS) {                                   \
-            SHAPE(1, 8, tile, at, xr, w, units, rows)                                              \
-            SHAPE(2, 8, tile, at, xr, w, units, rows)                                              \
-            SHAPE(3, 4, tile, at, xr, w, units, rows)                                              \
-            SHAPE(4, 4, tile, at, xr, w, units, rows)                                              \
+            SHAPE(1, 8, tile, at, xr, w, add, units, rows)                                         \
+            SHAPE(2, 8, tile, at, xr, w, add, units, rows)                                         \
+            SHAPE(3, 4, tile, at, xr, w, add, units, rows)                                         \
+            SHAPE(4, 4, tile, at, xr, w, add, units, rows)                                         \
         }                                                                                          \
     }
 

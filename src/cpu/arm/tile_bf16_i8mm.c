@@ -27,12 +27,16 @@ INLINE void step(const int rows, const int vecs, const bool both,
     }
 }
 
-INLINE void load_sums(float32x4_t sum[PQ_PAIRS][2 * VECS], const float *acc, const int rows,
-                      const int vecs) {
+INLINE void begin_sums(float32x4_t sum[PQ_PAIRS][2 * VECS], const float *acc, bool add,
+                       const int rows, const int vecs) {
     UNROLL
     for (int p = 0; p < (rows + 1) / 2; p++) {
         UNROLL
         for (int c = 0; c < vecs; c++) {
+            if (!add) {
+                sum[p][2 * c] = sum[p][2 * c + 1] = vdupq_n_f32(0);
+                continue;
+            }
             const float *at = acc + 2 * p * PQ_NR + 4 * c;
             float32x4_t a = vld1q_f32(at), b = 2 * p + 1 < rows ? vld1q_f32(at + PQ_NR) : a;
             sum[p][2 * c] = vzip1q_f32(a, b);
@@ -42,9 +46,9 @@ INLINE void load_sums(float32x4_t sum[PQ_PAIRS][2 * VECS], const float *acc, con
 }
 
 INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, const uint8_t *w,
-                 int units) {
+                 bool add, int units) {
     float32x4_t sum[PQ_PAIRS][2 * VECS];
-    load_sums(sum, acc, rows, vecs);
+    begin_sums(sum, acc, add, rows, vecs);
     int i = 0;
     for (; i + 2 <= units; i += 2, x += 2 * rows, w += 2 * PQ_NR * 4)
         step(rows, vecs, true, sum, x, w);
@@ -60,10 +64,10 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
     }
 }
 
-void pq_tile_bf16_i8mm(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_bf16_i8mm(float *acc, int rows, bool add, const void *x, const void *w, int units,
                        struct pq_ahead ahead) {
     (void)ahead;
-    TILE_PAIRS(rows, tile, acc, x, w, units)
+    TILE_PAIRS(rows, tile, acc, x, w, add, units)
 }
 
 double pq_peak_bf16_i8mm(int rounds) {

@@ -11,9 +11,9 @@ INLINE float32x4_t high(uint32x4_t pair) {
 }
 
 INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, const uint8_t *w,
-                 int units, int stride) {
+                 bool add, int units, int stride) {
     float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS];
-    pq_load_sums(sum, acc, rows, vecs);
+    pq_begin_sums(sum, acc, add, rows, vecs);
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
         uint32x4_t xs = vreinterpretq_u32_s32(pq_units4(x, rows));
         float32x4_t xl = low(xs), xh = high(xs);
@@ -31,10 +31,10 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
     pq_store_sums(acc, sum, rows, vecs);
 }
 
-void pq_tile_bf16_neon(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_bf16_neon(float *acc, int rows, bool add, const void *x, const void *w, int units,
                        struct pq_ahead ahead) {
     (void)ahead;
-    TILE_FP(tile, acc, rows, x, w, units)
+    TILE_FP(tile, acc, rows, x, w, add, units)
 }
 
 double pq_peak_bf16_neon(int rounds) {

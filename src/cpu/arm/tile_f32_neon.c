@@ -3,9 +3,9 @@
 #include "cpu/kernels.h"
 
 INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, const uint8_t *w,
-                 int units, int stride) {
+                 bool add, int units, int stride) {
     float32x4_t sum[PQ_FP_ROWS][PQ_FP_VECS];
-    pq_load_sums(sum, acc, rows, vecs);
+    pq_begin_sums(sum, acc, add, rows, vecs);
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
         float32x4_t xs = vreinterpretq_f32_s32(pq_units4(x, rows));
         UNROLL
@@ -21,8 +21,8 @@ INLINE void tile(const int rows, const int vecs, float *acc, const int32_t *x, c
     pq_store_sums(acc, sum, rows, vecs);
 }
 
-void pq_tile_f32_neon(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_f32_neon(float *acc, int rows, bool add, const void *x, const void *w, int units,
                       struct pq_ahead ahead) {
     (void)ahead;
-    TILE_FP(tile, acc, rows, x, w, units)
+    TILE_FP(tile, acc, rows, x, w, add, units)
 }

@@ -67,15 +67,15 @@ INLINE void add_input(const int rows, const int vectors, __m256 sum[ROWS][4], co
     }
 }
 
-INLINE void tile(const int rows, const int vectors, float *acc, const struct split *x, int first,
-                 const uint8_t *w, int units, int stride, struct pq_fetch *fetch) {
+INLINE void tile(const int rows, const int vectors, float *acc, bool add, const struct split *x,
+                 int first, const uint8_t *w, int units, int stride, struct pq_fetch *fetch) {
     const float *xl = x->low + first, *xh = x->high + first;
     __m256 sum[ROWS][4], weights[4];
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int c = 0; c < vectors; c++)
-            sum[r][c] = _mm256_loadu_ps(acc + r * PQ_NR + 8 * c);
+            sum[r][c] = add ? _mm256_loadu_ps(acc + r * PQ_NR + 8 * c) : _mm256_setzero_ps();
     }
     for (int i = 0; i < units; i++, xl += stride, xh += stride, w += PQ_NR * 4) {
         pq_fetch(fetch);
@@ -97,7 +97,7 @@ INLINE void tile(const int rows, const int vectors, float *acc, const struct spl
 }
 
 /* All rows past a piece. */
-static void pass(float *acc, int rows, const uint32_t *x, const uint8_t *w, int units,
+static void pass(float *acc, int rows, bool add, const uint32_t *x, const uint8_t *w, int units,
                  struct pq_fetch *ahead) {
     struct pq_fetch fetch = *ahead; /* a copy, which stays in registers */
     struct split s;
@@ -107,24 +107,24 @@ static void pass(float *acc, int rows, const uint32_t *x, const uint8_t *w, int 
         for (int r = 0; r < rows; r += half) {
             float *at = acc + r * PQ_NR + c;
             switch (rows - r < half ? rows - r : half) {
-                ROWS_CASE(1, tile, 4, at, &s, r, w + 4 * c, units, rows, &fetch)
-                ROWS_CASE(2, tile, 4, at, &s, r, w + 4 * c, units, rows, &fetch)
-                ROWS_CASE(3, tile, 2, at, &s, r, w + 4 * c, units, rows, &fetch)
-                ROWS_CASE(4, tile, 2, at, &s, r, w + 4 * c, units, rows, &fetch)
-                ROWS_CASE(5, tile, 2, at, &s, r, w + 4 * c, units, rows, &fetch)
-                ROWS_CASE(6, tile, 2, at, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(1, tile, 4, at, add, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(2, tile, 4, at, add, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(3, tile, 2, at, add, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(4, tile, 2, at, add, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(5, tile, 2, at, add, &s, r, w + 4 * c, units, rows, &fetch)
+                ROWS_CASE(6, tile, 2, at, add, &s, r, w + 4 * c, units, rows, &fetch)
             }
         }
     *ahead = fetch;
 }
 
-void pq_tile_bf16_avx2(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_bf16_avx2(float *acc, int rows, bool add, const void *x, const void *w, int units,
                        struct pq_ahead ahead) {
     int passes = rows <= FEW_ROWS ? 1 : rows <= ROWS ? 2 : 4;
     struct pq_fetch fetch = pq_fetch_begin(ahead, passes * units);
     for (int i = 0; i < units; i += PIECE)
-        pass(acc, rows, (const uint32_t *)x + i * rows, (const uint8_t *)w + i * PQ_NR * 4,
-             units - i < PIECE ? units - i : PIECE, &fetch);
+        pass(acc, rows, add || i > 0, (const uint32_t *)x + i * rows,
+             (const uint8_t *)w + i * PQ_NR * 4, units - i < PIECE ? units - i : PIECE, &fetch);
 }
 
 double pq_peak_bf16_avx2(int rounds) {

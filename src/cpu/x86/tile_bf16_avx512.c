@@ -19,13 +19,13 @@ INLINE __m512 high(__m512i pair) {
     return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32((int)0xffff0000)));
 }
 
-INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
-                 int stride, struct pq_fetch *fetch) {
+INLINE void tile(const int rows, float *acc, bool add, const int32_t *x, const uint8_t *w,
+                 int units, int stride, struct pq_fetch *fetch) {
     __m512 sum[ROWS][2];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        sum[r][0] = _mm512_loadu_ps(acc + r * PQ_NR);
-        sum[r][1] = _mm512_loadu_ps(acc + r * PQ_NR + 16);
+        sum[r][0] = add ? _mm512_loadu_ps(acc + r * PQ_NR) : _mm512_setzero_ps();
+        sum[r][1] = add ? _mm512_loadu_ps(acc + r * PQ_NR + 16) : _mm512_setzero_ps();
     }
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
         pq_fetch(fetch);
@@ -46,20 +46,20 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
     }
 }
 
-void pq_tile_bf16_avx512(float *acc, int rows, const void *x, const void *w, int units,
+void pq_tile_bf16_avx512(float *acc, int rows, bool add, const void *x, const void *w, int units,
                          struct pq_ahead ahead) {
     struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * units);
     int r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        tile(ROWS, acc + r * PQ_NR, (const int32_t *)x + r, w, units, rows, &fetch);
+        tile(ROWS, acc + r * PQ_NR, add, (const int32_t *)x + r, w, units, rows, &fetch);
     acc += r * PQ_NR;
     x = (const int32_t *)x + r;
     switch (rows - r) {
-        ROWS_CASE(1, tile, acc, x, w, units, rows, &fetch)
-        ROWS_CASE(2, tile, acc, x, w, units, rows, &fetch)
-        ROWS_CASE(3, tile, acc, x, w, units, rows, &fetch)
-        ROWS_CASE(4, tile, acc, x, w, units, rows, &fetch)
-        ROWS_CASE(5, tile, acc, x, w, units, rows, &fetch)
+        ROWS_CASE(1, tile, acc, add, x, w, units, rows, &fetch)
+        ROWS_CASE(2, tile, acc, add, x, w, units, rows, &fetch)
+        ROWS_CASE(3, tile, acc, add, x, w, units, rows, &fetch)
+        ROWS_CASE(4, tile, acc, add, x, w, units, rows, &fetch)
+        ROWS_CASE(5, tile, acc, add, x, w, units, rows, &fetch)
     }
 }
 

@@ -15,13 +15,13 @@ INLINE __m512 dot(__m512 sum, __m512i a, __m512i b) {
     return sum;
 }
 
-INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w, int units,
-                 struct pq_ahead ahead) {
+INLINE void tile(const int rows, float *acc, bool add, const int32_t *x, const uint8_t *w,
+                 int units, struct pq_ahead ahead) {
     __m512 sum[PQ_MR][2];
     UNROLL
     for (int r = 0; r < rows; r++) {
-        sum[r][0] = _mm512_loadu_ps(acc + r * PQ_NR);
-        sum[r][1] = _mm512_loadu_ps(acc + r * PQ_NR + 16);
+        sum[r][0] = add ? _mm512_loadu_ps(acc + r * PQ_NR) : _mm512_setzero_ps();
+        sum[r][1] = add ? _mm512_loadu_ps(acc + r * PQ_NR + 16) : _mm512_setzero_ps();
     }
     struct pq_fetch fetch = pq_fetch_begin(ahead, units);
     for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
@@ -41,9 +41,9 @@ INLINE void tile(const int rows, float *acc, const int32_t *x, const uint8_t *w,
     }
 }
 
-void pq_tile_bf16_avx512bf16(float *acc, int rows, const void *x, const void *w, int units,
-                             struct pq_ahead ahead) {
-    ROWS_SWITCH(rows, tile, acc, x, w, units, ahead)
+void pq_tile_bf16_avx512bf16(float *acc, int rows, bool add, const void *x, const void *w,
+                             int units, struct pq_ahead ahead) {
+    ROWS_SWITCH(rows, tile, acc, add, x, w, units, ahead)
 }
 
 double pq_peak_bf16_avx512bf16(int rounds) {
