@@ -148,6 +148,9 @@ static void choose(const struct pq_attention *a, struct tile *t, const struct pq
 /* The tile's queries, rotated and narrowed to the cache's kind. */
 static void take_queries(const struct pq_attention *a, const struct work *w, struct tile *t) {
     int d = a->kv->head_dim, units = d / pq_unit_values(a->kv->kind);
+    for (int r = 0; r < t->rows; r++) /* a row at a time would be waited for */
+        for (int i = 0; i < d; i += 16)
+            __builtin_prefetch(a->q + row_at(a, t, r) + i);
     for (int r = 0; r < t->rows; r++) {
         float *q = w->query;
         void *row = (uint32_t *)w->rows + (size_t)r * (size_t)units;
