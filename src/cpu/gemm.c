@@ -106,10 +106,25 @@ static int tile_of(int m, int r) {
     return (int)((((int64_t)r + 1) * pq_tiles(m) - 1) / m);
 }
 
+/* What a set's rows are until they are put: a row with zeros behind it, which meet whatever weights
+ * are there, and each row as units, with its sums. */
+struct set {
+    float *longer;   /* [padded] */
+    uint32_t *units; /* [PQ_SET_ROWS][units] */
+    int32_t *sums;   /* [PQ_SET_ROWS][blocks] */
+};
+
+static struct set set_at(const struct pq_rows *rows, void *temp) {
+    int padded = rows->units * pq_unit_values(rows->kind);
+    float *longer = temp;
+    uint32_t *units = (uint32_t *)(longer + padded);
+    return (struct set){longer, units, (int32_t *)(units + PQ_SET_ROWS * rows->units)};
+}
+
 size_t pq_rows_scratch(int k) {
     size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
     size_t floats = (PQ_SET_ROWS + 1) * padded, sums = PQ_SET_ROWS * padded / PQ_BLOCK;
-    return floats * sizeof(float) + sums * sizeof(int32_t);
+    return align64(floats * sizeof(float) + sums * sizeof(int32_t));
 }
 
 /* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
@@ -121,38 +136,38 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
     rows->start[r] = rows->start_of(codes, rows->units * 4, sum);
 }
 
+void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
+                 const float *x, int k, void *temp) {
+    struct set set = set_at(rows, temp);
+    int padded = rows->units * pq_unit_values(rows->kind);
+    void *to = set.units + i * rows->units;
+    if (padded != k) {
+        memcpy(set.longer, x, (size_t)k * sizeof *x);
+        memset(set.longer + k, 0, (size_t)(padded - k) * sizeof *x);
+        x = set.longer;
+    }
+    if (rows->kind == PQ_KIND_I8)
+        set_codes(rows, e, r, to, set.sums + i * (padded / PQ_BLOCK), x);
+    else if (rows->kind == PQ_KIND_BF16)
+        e->to_bf16(to, x, padded);
+    else
+        memcpy(to, x, (size_t)padded * sizeof *x);
+}
+
 /* from [n][units], of rows r .. r + n - 1, to their places in a tile. */
-static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, uint32_t *tiles,
-                       int r, int n, const uint32_t *from, int units) {
+static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, void *tiles,
+                       int r, int n, const void *from, int units) {
     int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t);
-    uint32_t *to = tiles + (size_t)first * (size_t)units + r - first;
+    uint32_t *to = (uint32_t *)tiles + (size_t)first * (size_t)units + r - first;
     e->interleave(to, tile_rows(rows->m, t), from, n, units);
 }
 
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
-                 const float *x, int k, void *temp) {
-    int padded = pq_round_up(k, PQ_BLOCK), blocks = padded / PQ_BLOCK, units = rows->units;
-    float *longer = temp; /* a row with zeros behind it, which meet whatever weights are there */
-    uint32_t *narrow = (uint32_t *)(longer + padded);
-    int32_t *sums = (int32_t *)(narrow + PQ_SET_ROWS * padded);
-    for (int i = 0; i < n; i++, x += k) {
-        const float *row = x;
-        uint32_t *to = narrow + i * units;
-        if (padded != k) {
-            memcpy(longer, x, (size_t)k * sizeof *x);
-            memset(longer + k, 0, (size_t)(padded - k) * sizeof *x);
-            row = longer;
-        }
-        if (rows->kind == PQ_KIND_I8)
-            set_codes(rows, e, r + i, (int8_t *)to, sums + i * blocks, row);
-        else if (rows->kind == PQ_KIND_BF16)
-            e->to_bf16((uint16_t *)to, row, padded);
-        else
-            memcpy(to, row, (size_t)padded * sizeof *row);
-    }
-    place_rows(rows, e, (uint32_t *)rows->x, r, n, narrow, units);
+void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
+                 void *temp) {
+    struct set set = set_at(rows, temp);
+    place_rows(rows, e, rows->x, r, n, set.units, rows->units);
     if (rows->sums)
-        place_rows(rows, e, (uint32_t *)rows->sums, r, n, (uint32_t *)sums, blocks);
+        place_rows(rows, e, rows->sums, r, n, set.sums, rows->units * 4 / PQ_BLOCK);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */

@@ -93,12 +93,15 @@ static inline int pq_first_row(int m, int t) {
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);
-/* Set rows r .. r + n - 1, of one tile and at most PQ_SET_ROWS, from x [n][k]; temp holds
- * pq_rows_scratch(k) bytes.  Different rows may be set at the same time. */
+/* Rows of one tile are set one by one, from x [k], then put to their places, up to PQ_SET_ROWS at
+ * once: row r + i is the set's row i, and temp, pq_rows_scratch(k) bytes, holds them until then.
+ * Different tiles may be made at the same time. */
 enum { PQ_SET_ROWS = 4 };
 size_t pq_rows_scratch(int k);
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
+void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
                  const float *x, int k, void *temp);
+void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
+                 void *temp);
 
 /* The same rows in the forms that weights meet.  A form that no product takes need not be set. */
 struct pq_inputs {

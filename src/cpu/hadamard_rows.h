@@ -77,11 +77,15 @@ INLINE void PASTE_REAL(pass)(REAL *x, int n, int step, int points) {
         }
 }
 
-/* y = x [n] times Sylvester's matrix of order width, on every `width` of them, scaled. */
+/* y = x [n] times Sylvester's matrix of order width, on every `width` of them, scaled.  Rows follow
+ * each other and come from a cache that threads share, or from memory: x is fetched ahead, past its
+ * end what is likely the next one. */
 static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, REAL scale) {
     int step = width < 4 * REAL_LANES ? REAL_LANES : 4 * REAL_LANES;
     for (int i = 0; i < n; i += step) {
         VECTOR v[4];
+        for (int j = 0; j < step / REAL_LANES; j++)
+            __builtin_prefetch((const char *)(x + i + j * REAL_LANES) + FETCH_AHEAD);
         for (int j = 0; j < step / REAL_LANES; j++)
             v[j] = PASTE_REAL(within)(PASTE_REAL(get)(x + i + j * REAL_LANES) * scale);
         if (step > REAL_LANES)

@@ -15,12 +15,11 @@ static int widest_input(const struct pq_config *c) {
     return attention > mlp ? attention : mlp;
 }
 
-/* What a task needs at most: a few rows of floats and their conversion, an unpacked panel, or a
- * tile of attention. */
+/* What a task needs at most: a row of floats and some in the forms that are multiplied, an unpacked
+ * panel, or a tile of attention. */
 static size_t thread_bytes(const struct pq_config *c) {
     int widest = widest_input(c);
-    size_t own = PQ_SET_ROWS * (size_t)widest * sizeof(float);
-    size_t rows = own + pq_rows_scratch(widest);
+    size_t rows = pq_arena_piece((size_t)widest * sizeof(float)) + 2 * pq_rows_scratch(widest);
     size_t panels =
         larger(pq_multiply_scratch(widest, false), pq_multiply_scratch(c->hidden, true));
     return larger(larger(rows, panels), pq_attention_scratch(c->head_dim));

@@ -57,43 +57,49 @@ struct making {
     bool want_integers, want_sums, want_fp; /* the forms that the linears take */
 };
 
-/* The norm of x: of a rotated one in the channels that gamma belongs to. */
-static void make_norm(const struct pq_pass *p, const struct input *input, const float *x,
-                      float *row) {
-    if (input->rotation) {
+/* Row r of the input: where it is, or made at `row`. */
+static const float *make_row(const struct pq_pass *p, const struct input *input, int r,
+                             float *row) {
+    size_t width = (size_t)input->width;
+    if (!input->gamma) {
+        const float *x = input->rows + (size_t)r * width;
+        if (!input->rotation)
+            return x;
+        p->e->hadamard(row, x, input->rotation, false);
+        return row;
+    }
+    const float *x = p->s->x + (size_t)(input->pick ? input->pick[r] : r) * width;
+    if (input->rotation) { /* gamma belongs to the channels of before */
         p->e->hadamard(row, x, input->rotation, true);
         x = row;
     }
     p->e->rmsnorm(row, x, input->gamma, input->width, p->model->config.norm_eps);
+    if (input->rotation)
+        p->e->hadamard(row, row, input->rotation, false);
+    return row;
 }
 
 /* Rows r .. r + n - 1, n <= PQ_SET_ROWS. */
 static void make_rows(const struct making *making, int r, int n, unsigned char *scratch) {
     const struct pq_pass *p = making->pass;
     const struct input *input = &making->input;
-    size_t width = (size_t)input->width;
-    float *own = (float *)scratch, *temp = own + PQ_SET_ROWS * width;
-    const float *x = input->gamma ? own : input->rows + (size_t)r * width;
+    const struct pq_rows *integers = &making->forms.integers, *fp = &making->forms.fp;
+    int width = input->width;
+    unsigned char *codes = scratch + pq_arena_piece((size_t)width * sizeof(float));
+    unsigned char *floats = codes + pq_rows_scratch(width);
     for (int i = 0; i < n; i++) {
-        float *to = own + (size_t)i * width;
-        const float *row = x + (size_t)i * width;
-        if (input->gamma) {
-            size_t from = (size_t)(input->pick ? input->pick[r + i] : r + i);
-            make_norm(p, input, p->s->x + from * width, to);
-        }
-        if (input->rotation) {
-            p->e->hadamard(to, row, input->rotation, false);
-            row = to;
-        }
+        const float *row = make_row(p, input, r + i, (float *)scratch);
         if (p->observer)
-            p->observer->row(p->observer->user, input->which, r + i, row, input->width);
+            p->observer->row(p->observer->user, input->which, r + i, row, width);
+        if (making->want_integers)
+            pq_rows_set(integers, p->e, r + i, i, row, width, codes);
+        if (making->want_fp)
+            pq_rows_set(fp, p->e, r + i, i, row, width, floats);
     }
-    if (input->rotation)
-        x = own;
     if (making->want_integers)
-        pq_rows_set(&making->forms.integers, p->e, r, n, x, input->width, temp);
+        pq_rows_put(integers, p->e, r, n, codes);
     if (making->want_fp)
-        pq_rows_set(&making->forms.fp, p->e, r, n, x, input->width, temp);
+        pq_rows_put(fp, p->e, r, n, floats);
 }
 
 /* A task is a whole tile: threads that set rows of one would take its cache lines from each other.

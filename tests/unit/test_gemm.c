@@ -128,7 +128,9 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
         for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
             int left = pq_first_row(m, t + 1) - r, some = 1 + r % PQ_SET_ROWS;
             n = left < some ? left : some; /* every number that a call takes */
-            pq_rows_set(rows, ops->e, r, n, x[r], K, temp);
+            for (int i = 0; i < n; i++)
+                pq_rows_set(rows, ops->e, r + i, i, x[r + i], K, temp);
+            pq_rows_put(rows, ops->e, r, n, temp);
         }
     void *scratch[8];
     for (int t = 0; t < threads; t++)
