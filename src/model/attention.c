@@ -89,7 +89,8 @@ static size_t place(struct work *w, unsigned char *base, int head_dim) {
 
 size_t pq_attention_scratch(int head_dim) {
     struct work w;
-    return place(&w, NULL, head_dim);
+    size_t append = 2 * PQ_NR * (size_t)head_dim * sizeof(float), work = place(&w, NULL, head_dim);
+    return append > work ? append : work;
 }
 
 static int spans_of(int positions) {
@@ -335,8 +336,8 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
-                multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, true, tiles[t].p, values,
-                         seen, part_of(next, t, n));
+                multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, true, tiles[t].p,
+                         values, seen, part_of(next, t, n));
         }
     }
 }
@@ -412,16 +413,19 @@ static const struct pq_chunk *chunk_of(const struct pq_attention *a, int task, i
 
 /* ---- Append ---------------------------------------------------------------------------------- */
 
-/* Keys and values of one head of a chunk's tokens from..to-1. */
+/* Keys and values of one head of a chunk's tokens from..to-1, panel by panel of keys. */
 static void append(const struct pq_attention *a, const struct pq_chunk *chunk, int head, int from,
                    int to, void *scratch) {
-    int d = a->kv->head_dim;
-    float *key = scratch;
-    for (int t = from; t < to; t++) {
-        size_t row = (size_t)(chunk->row + t) * (size_t)a->kv->heads + (size_t)head;
-        turn(a, key, a->k + row * (size_t)d, a->k_norm, chunk->position + t);
-        pq_kv_put(a->kv, a->ops->e, a->layer, chunk->sequence, head, chunk->position + t, key,
-                  a->v + row * (size_t)d, key + d);
+    size_t d = (size_t)a->kv->head_dim, ld = (size_t)a->kv->heads * d;
+    float *keys = scratch, *temp = keys + PQ_NR * d;
+    for (int t = from, n; t < to; t += n) {
+        int position = chunk->position + t, left = PQ_NR - position % PQ_NR;
+        size_t row = (size_t)(chunk->row + t) * ld + (size_t)head * d;
+        n = to - t < left ? to - t : left;
+        for (int i = 0; i < n; i++)
+            turn(a, keys + (size_t)i * d, a->k + row + (size_t)i * ld, a->k_norm, position + i);
+        pq_kv_put(a->kv, a->ops->e, a->layer, chunk->sequence, head, position, n, keys, a->v + row,
+                  ld, temp);
     }
 }
 
@@ -511,7 +515,7 @@ static void run_task(void *arg, int task, int thread) {
     int spans = s->split ? spans_of(chunk->position + chunk->n) : 1;
     int rest = each - 1 - local % each, first = rest / spans * s->grain, span = rest % spans, n = 0;
     if (appends_itself(s, chunk))
-        append(a, chunk, head, 0, chunk->n, w.rows);
+        append(a, chunk, head, 0, chunk->n, a->scratch[thread]);
     fetch(a, &w.upcoming, OPEN_LINES);
     for (; n < s->grain && first + n < tiles_of(a, chunk); n++) {
         choose(a, &w.tiles[n], chunk, head, first + n);

@@ -46,63 +46,100 @@ struct pq_kv_block pq_kv_block(const struct pq_kv *kv, int layer, int sequence, 
     return (struct pq_kv_block){at, at + kv->half_bytes, scales, scales + PQ_KV_BLOCK};
 }
 
-/* The units of a key, flipped where panels hold code + 128. */
-static void put_key(const struct pq_kv *kv, unsigned char *keys, int at, const void *key) {
+/* keys [n][units], flipped where panels hold code + 128. */
+static void put_keys(const struct pq_kv *kv, const struct pq_elementwise *e, unsigned char *keys,
+                     int at, int n, uint32_t *from) {
     int units = kv->head_dim / pq_unit_values(kv->kind);
-    uint32_t *to = (uint32_t *)keys + (size_t)(at / PQ_NR) * (size_t)units * PQ_NR + at % PQ_NR;
-    uint32_t flip = kv->kind == PQ_KIND_I8 ? 0x80808080u : 0;
-    const uint32_t *from = key;
-    for (int i = 0; i < units; i++)
-        to[(size_t)i * PQ_NR] = from[i] ^ flip;
+    if (kv->kind == PQ_KIND_I8)
+        for (int i = 0; i < n * units; i++)
+            from[i] ^= 0x80808080u;
+    uint32_t *panel = (uint32_t *)keys + (size_t)(at / PQ_NR) * (size_t)units * PQ_NR;
+    e->interleave(panel + at % PQ_NR, PQ_NR, from, n, units);
 }
 
-static void put_value(const struct pq_kv *kv, float *values, int at, const float *value) {
-    for (int p = 0; p < kv->head_dim / PQ_NR; p++)
-        memcpy(values + (p * PQ_KV_BLOCK + at) * PQ_NR, value + p * PQ_NR, PQ_NR * sizeof *value);
+/* The unit of a panel of values that a position belongs to. */
+static uint32_t *value_unit(const struct pq_kv *kv, unsigned char *values, int panel, int at) {
+    int v = pq_unit_values(kv->kind);
+    return (uint32_t *)values + (size_t)(panel * PQ_KV_BLOCK / v + at / v) * PQ_NR;
+}
+
+/* values [n][d] as they are */
+static void put_values(const struct pq_kv *kv, unsigned char *values, int at, int n,
+                       const float *from, size_t ld) {
+    for (int i = 0; i < n; i++)
+        for (int p = 0; p < kv->head_dim / PQ_NR; p++)
+            memcpy(value_unit(kv, values, p, at + i), from + (size_t)i * ld + p * PQ_NR,
+                   PQ_NR * sizeof *from);
 }
 
 /* Four positions share a unit; what an earlier sequence left of one is a code, which a probability
  * of zero takes out of every sum. */
-static void put_value_codes(const struct pq_kv *kv, int8_t *values, int at, const int8_t *value) {
-    for (int p = 0; p < kv->head_dim / PQ_NR; p++, value += PQ_NR) {
-        int8_t *to = values + (p * PQ_KV_BLOCK + at / 4 * 4) * PQ_NR + at % 4;
-        for (int c = 0; c < PQ_NR; c++)
-            to[4 * c] = value[c];
+static void put_value_codes(const struct pq_kv *kv, unsigned char *values, int at, int n,
+                            const uint8_t *from) {
+    int d = kv->head_dim;
+    for (int i = 0, some; i < n; i += some, from += some * d) {
+        some = (at + i) % 4 == 0 && n - i >= 4 ? 4 : 1;
+        for (int c = 0; c < d; c++) {
+            uint32_t *unit = value_unit(kv, values, c / PQ_NR, at + i) + c % PQ_NR;
+            if (some == 4)
+                *unit = from[c] | (uint32_t)from[d + c] << 8 | (uint32_t)from[2 * d + c] << 16 |
+                        (uint32_t)from[3 * d + c] << 24;
+            else
+                ((uint8_t *)unit)[(at + i) % 4] = from[c];
+        }
     }
 }
 
 /* Two BF16 positions share a unit: the first to come sets the other to zero, so that what an
  * earlier sequence left there never enters a sum. */
-static void put_value_pairs(const struct pq_kv *kv, unsigned char *values, int at,
-                            const uint16_t *value) {
-    for (int p = 0; p < kv->head_dim / PQ_NR; p++, value += PQ_NR) {
-        uint32_t *to = (uint32_t *)values + (size_t)(p * PQ_KV_BLOCK / 2 + at / 2) * PQ_NR;
-        for (int c = 0; c < PQ_NR; c++)
-            to[c] = at % 2 == 0 ? value[c] : (to[c] & 0xffff) | (uint32_t)value[c] << 16;
+static void put_value_pairs(const struct pq_kv *kv, unsigned char *values, int at, int n,
+                            const uint16_t *from) {
+    int d = kv->head_dim;
+    for (int i = 0, some; i < n; i += some, from += some * d) {
+        some = (at + i) % 2 == 0 && n - i >= 2 ? 2 : 1;
+        for (int p = 0; p < d / PQ_NR; p++) {
+            uint32_t *unit = value_unit(kv, values, p, at + i);
+            const uint16_t *first = from + p * PQ_NR, *second = first + d;
+            for (int c = 0; c < PQ_NR; c++)
+                if (some == 2)
+                    unit[c] = first[c] | (uint32_t)second[c] << 16;
+                else if ((at + i) % 2 == 0)
+                    unit[c] = first[c];
+                else
+                    unit[c] = (unit[c] & 0xffff) | (uint32_t)first[c] << 16;
+        }
+    }
+}
+
+/* rows [n][d], ld apart, as BF16 or as codes and their scales. */
+static void narrow(const struct pq_kv *kv, const struct pq_elementwise *e, void *to, float *scales,
+                   int n, const float *rows, size_t ld) {
+    int d = kv->head_dim;
+    for (int i = 0; i < n; i++, rows += ld) {
+        int32_t sum; /* wanted by nobody here */
+        if (kv->kind == PQ_KIND_I8)
+            scales[i] = e->quantize((int8_t *)to + i * d, &sum, NULL, rows, d);
+        else
+            e->to_bf16((uint16_t *)to + i * d, rows, d);
     }
 }
 
 void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer, int sequence,
-               int head, int position, const float *key, const float *value, void *temp) {
+               int head, int position, int n, float *keys, const float *values, size_t ldv,
+               void *temp) {
     struct pq_kv_block block = pq_kv_block(kv, layer, sequence, head, position / PQ_KV_BLOCK);
-    int at = position % PQ_KV_BLOCK, d = kv->head_dim;
-    switch (kv->kind) {
-    case PQ_KIND_BF16:
-        e->to_bf16(temp, key, d);
-        put_key(kv, block.keys, at, temp);
-        e->to_bf16(temp, value, d);
-        put_value_pairs(kv, block.values, at, temp);
-        break;
-    case PQ_KIND_I8: {
-        int32_t sum; /* wanted by nobody here */
-        block.key_scales[at] = e->quantize(temp, &sum, NULL, key, d);
-        put_key(kv, block.keys, at, temp);
-        block.value_scales[at] = e->quantize(temp, &sum, NULL, value, d);
-        put_value_codes(kv, (int8_t *)block.values, at, temp);
-        break;
+    int at = position % PQ_KV_BLOCK;
+    size_t d = (size_t)kv->head_dim;
+    if (kv->kind == PQ_KIND_F32) {
+        put_keys(kv, e, block.keys, at, n, (uint32_t *)keys);
+        put_values(kv, block.values, at, n, values, ldv);
+        return;
     }
-    default:
-        put_key(kv, block.keys, at, key);
-        put_value(kv, (float *)block.values, at, value);
-    }
+    narrow(kv, e, temp, block.key_scales + at, n, keys, d);
+    put_keys(kv, e, block.keys, at, n, temp);
+    narrow(kv, e, temp, block.value_scales + at, n, values, ldv);
+    if (kv->kind == PQ_KIND_I8)
+        put_value_codes(kv, block.values, at, n, temp);
+    else
+        put_value_pairs(kv, block.values, at, n, temp);
 }

@@ -46,9 +46,11 @@ void pq_kv_close(struct pq_kv *kv);
 struct pq_kv_block pq_kv_block(const struct pq_kv *kv, int layer, int sequence, int head,
                                int block);
 
-/* Write key and value [head_dim] of one position; temp holds 2 * head_dim bytes.  Positions of one
- * panel of keys are written in ascending order by one thread. */
+/* Write keys [n][head_dim] and values [n][..], ldv apart, of positions from `position` on, which
+ * are of one panel of keys: by one thread, in ascending order.  temp, n * head_dim floats, is
+ * changed, and so are keys. */
 void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer, int sequence,
-               int head, int position, const float *key, const float *value, void *temp);
+               int head, int position, int n, float *keys, const float *values, size_t ldv,
+               void *temp);
 
 #endif
