@@ -228,12 +228,18 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
     return p;
 }
 
-/* What tile t fetches of the next panel: the last few an equal part each, so that memory works
+/* A tile of a task's band. */
+struct tile {
+    int first, rows;   /* its first row, and how many */
+    int before, after; /* so many tiles are met before it and after it */
+};
+
+/* What a tile fetches of the next panel: the last few an equal part each, so that memory works
  * beside all products of few rows, and of many what is fetched is still there when it is needed.
  * A tile of very few rows waits for memory throughout: the processor fetches for it, but begins
  * anew with every page and every panel. */
-static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, int t,
-                                struct span tiles) {
+static struct pq_ahead ahead_of(const struct section *s, const struct panel *p,
+                                const struct tile *t) {
     if (s->m < FETCH_ROWS) {
         size_t weights = p->w->weight_bytes;
         size_t distance = weights < FETCH_DISTANCE ? weights : FETCH_DISTANCE;
@@ -241,8 +247,8 @@ static struct pq_ahead ahead_of(const struct section *s, const struct panel *p, 
         return (struct pq_ahead){p->at.weights + distance,
                                  last ? weights - distance : p->w->panel_bytes};
     }
-    int n = tiles.end - tiles.first, parts = n < FETCH_TILES ? n : FETCH_TILES;
-    int part = t - (tiles.end - parts);
+    int tiles = t->before + 1 + t->after, parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
+    int part = parts - 1 - t->after;
     if (part < 0)
         return (struct pq_ahead){p->at.weights, 0};
     size_t each = p->next.bytes / (size_t)parts;
@@ -257,41 +263,40 @@ static void fetch_rows(float *y, size_t ldy, int rows) {
             __builtin_prefetch(y + (size_t)r * ldy + c, 1);
 }
 
-/* Tile t of rows times a panel, to the first n columns of y. */
-static void multiply_tile(const struct section *s, const struct panel *p, int t, struct span tiles,
+/* A tile of rows times a panel, to the first n columns of y. */
+static void multiply_tile(const struct section *s, const struct panel *p, const struct tile *t,
                           float *y, size_t ldy, int n, bool add) {
     const struct pq_rows *rows = p->rows;
-    int first = pq_first_row(s->m, t), height = tile_rows(s->m, t);
-    struct pq_ahead ahead = ahead_of(s, p, t, tiles);
-    const void *x = rows->x + (size_t)first * (size_t)rows->units * 4;
+    struct pq_ahead ahead = ahead_of(s, p, t);
+    const void *x = rows->x + (size_t)t->first * (size_t)rows->units * 4;
     if (rows->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
-        if (p->unpacked && t == tiles.first)
-            s->ops->tile_unpack(acc, height, rows->start + first, x, p->unpacked, &p->four, blocks,
-                                ahead);
+        if (p->unpacked && t->before == 0)
+            s->ops->tile_unpack(acc, t->rows, rows->start + t->first, x, p->unpacked, &p->four,
+                                blocks, ahead);
         else if (p->bytes)
-            s->ops->tile_i8(acc, height, rows->start + first, x, p->bytes, rows->units, ahead);
+            s->ops->tile_i8(acc, t->rows, rows->start + t->first, x, p->bytes, rows->units, ahead);
         else
-            s->ops->tile_i4(acc, height, x, rows->sums + (size_t)first * (size_t)blocks, &p->four,
-                            blocks, ahead);
-        s->ops->e->finish_int(y, ldy, acc, height, rows->scale + first, p->at.scale, p->at.bias, n,
-                              add);
+            s->ops->tile_i4(acc, t->rows, x, rows->sums + (size_t)t->first * (size_t)blocks,
+                            &p->four, blocks, ahead);
+        s->ops->e->finish_int(y, ldy, acc, t->rows, rows->scale + t->first, p->at.scale, p->at.bias,
+                              n, add);
     } else {
         _Alignas(64) float acc[PQ_MR * PQ_NR];
         pq_tile_fp_fn *tile = rows->kind == PQ_KIND_BF16 ? s->ops->tile_bf16 : s->ops->tile_f32;
-        tile(acc, height, false, x, p->bytes, rows->units, ahead);
-        s->ops->e->finish_fp(y, ldy, acc, height, p->at.bias, n, add);
+        tile(acc, t->rows, false, x, p->bytes, rows->units, ahead);
+        s->ops->e->finish_fp(y, ldy, acc, t->rows, p->at.bias, n, add);
     }
 }
 
 /* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
 static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
-                       int t, struct span tiles, float *y, size_t ldy, int n) {
+                       const struct tile *t, float *y, size_t ldy, int n) {
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
-    multiply_tile(s, gate, t, tiles, g, PQ_NR, PQ_NR, false);
-    multiply_tile(s, up, t, tiles, u, PQ_NR, PQ_NR, false);
-    s->ops->e->silu_mul(y, ldy, g, u, tile_rows(s->m, t), n);
+    multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false);
+    multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false);
+    s->ops->e->silu_mul(y, ldy, g, u, t->rows, n);
 }
 
 /* A gate and what it gates have one panel after them: a half each. */
@@ -312,13 +317,17 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
         if (next.from)
             share_next(&gate, &p);
     }
-    for (int t = tiles.first; t < tiles.end; t++) {
-        float *y = product->y + (size_t)pq_first_row(s->m, t) * product->ldy + column;
-        fetch_rows(y, product->ldy, tile_rows(s->m, t));
+    int end = pq_first_row(s->m, tiles.first);
+    for (int i = tiles.first; i < tiles.end; i++) {
+        struct tile t = {.first = end, .before = i - tiles.first, .after = tiles.end - 1 - i};
+        end = pq_first_row(s->m, i + 1);
+        t.rows = end - t.first;
+        float *y = product->y + (size_t)t.first * product->ldy + column;
+        fetch_rows(y, product->ldy, t.rows);
         if (product->gate)
-            gated_tile(s, &gate, &p, t, tiles, y, product->ldy, n);
+            gated_tile(s, &gate, &p, &t, y, product->ldy, n);
         else
-            multiply_tile(s, &p, t, tiles, y, product->ldy, n, product->add);
+            multiply_tile(s, &p, &t, y, product->ldy, n, product->add);
     }
 }
 
