@@ -11,11 +11,11 @@ INLINE f32v exp2_of(f32v t) {
     f32v shifted = t + ROUNDER;
     f32v r = t - (shifted - ROUNDER);
     f32v p = splat(1.3264727e-3f);
-    p = p * r + 9.671513e-3f;
-    p = p * r + 5.5507336e-2f;
-    p = p * r + 0.24022242f;
-    p = p * r + 0.693147f;
-    p = p * r + 1.0f;
+    p = fused(p, r, splat(9.671513e-3f));
+    p = fused(p, r, splat(5.5507336e-2f));
+    p = fused(p, r, splat(0.24022242f));
+    p = fused(p, r, splat(0.693147f));
+    p = fused(p, r, splat(1.0f));
     u32v power = (u32v)p + ((u32v)shifted << 23); /* n added to the exponent */
     return (f32v)(power & (u32v) ~(t < -126.0f));
 }

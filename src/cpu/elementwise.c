@@ -66,16 +66,16 @@ INLINE void exp_abreast(f32v *v) {
     f32v most = splat(87.3f), shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
     STEP(r[j], (f32v)smaller_int((i32v)size_of(v[j]), (i32v)most));
     STEP(v[j], (f32v)((i32v)r[j] | ((i32v)v[j] & INT32_MIN)));
-    STEP(shifted[j], v[j] * 1.44269504f + ROUNDER);
+    STEP(shifted[j], fused(v[j], splat(1.44269504f), splat(ROUNDER)));
     STEP(n[j], shifted[j] - ROUNDER);
-    STEP(r[j], v[j] - n[j] * 0.693359375f);
-    STEP(r[j], r[j] - n[j] * -2.12194440e-4f);
-    STEP(p[j], r[j] * (1.0f / 720) + 0.0083750394f);
-    STEP(p[j], p[j] * r[j] + 1.0f / 24);
-    STEP(p[j], p[j] * r[j] + 0.16666416f);
-    STEP(p[j], p[j] * r[j] + 0.5f);
-    STEP(p[j], p[j] * r[j] + 1.0f);
-    STEP(p[j], p[j] * r[j] + 1.0f);
+    STEP(r[j], fused(n[j], splat(-0.693359375f), v[j]));
+    STEP(r[j], fused(n[j], splat(2.12194440e-4f), r[j]));
+    STEP(p[j], fused(r[j], splat(1.0f / 720), splat(0.0083750394f)));
+    STEP(p[j], fused(p[j], r[j], splat(1.0f / 24)));
+    STEP(p[j], fused(p[j], r[j], splat(0.16666416f)));
+    STEP(p[j], fused(p[j], r[j], splat(0.5f)));
+    STEP(p[j], fused(p[j], r[j], splat(1.0f)));
+    STEP(p[j], fused(p[j], r[j], splat(1.0f)));
     STEP(v[j], p[j] * (f32v)(((u32v)shifted[j] << 23) + (127u << 23)));
 }
 

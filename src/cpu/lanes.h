@@ -9,10 +9,13 @@
 
 #include "cpu/rows.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 /* PQ_PASTE(name, PQ_ISA_SUFFIX) is what the ISA's build of a source calls its own. */
@@ -126,6 +129,22 @@ INLINE f32v larger(f32v a, f32v b) {
     return (f32v)_mm_max_ps((__m128)a, (__m128)b);
 #else
     return choose(a > b, a, b);
+#endif
+}
+
+/* a * b + c, rounded once: a step of a polynomial.  Where there is no such instruction, by the
+ * library, so that every ISA returns the same bits. */
+INLINE f32v fused(f32v a, f32v b, f32v c) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (f32v)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON)
+    return (f32v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    for (int i = 0; i < LANES; i++)
+        c[i] = fmaf(a[i], b[i], c[i]);
+    return c;
 #endif
 }
 
