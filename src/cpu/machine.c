@@ -7,7 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { TRIALS = 5, STREAM = 64 << 20 /* bytes a thread reads, past any cache of its own */ };
+enum {
+    TRIALS = 5,
+    STREAM = 256 << 20,      /* bytes that threads read between them, far more than caches hold, */
+    LEAST_STREAM = 64 << 20, /* and each of many */
+    FETCH_DISTANCE = 4096,   /* bytes ahead, as products of few rows fetch */
+};
 
 static double now(void) {
     struct timespec t;
@@ -18,8 +23,9 @@ static double now(void) {
 struct probe {
     double (*peak)(int rounds);
     int rounds;
-    const unsigned char *stream; /* [threads][STREAM] */
-    double work[1024];           /* [threads] */
+    unsigned char *stream; /* [threads][each] */
+    size_t each;
+    double work[1024]; /* [threads] */
 };
 
 static void peak_task(void *arg, int task, int thread) {
@@ -28,19 +34,30 @@ static void peak_task(void *arg, int task, int thread) {
     p->work[task] = p->peak(p->rounds);
 }
 
+/* By the thread that will read it, whose memory it then is. */
+static void fill_task(void *arg, int task, int thread) {
+    (void)thread;
+    struct probe *p = arg;
+    memset(p->stream + (size_t)task * p->each, 1, p->each);
+}
+
+/* Two lines a turn, in vectors that every compiler keeps in registers. */
 static void read_task(void *arg, int task, int thread) {
     (void)thread;
     struct probe *p = arg;
-    typedef uint64_t words __attribute__((vector_size(64)));
-    const words *w = (const void *)(p->stream + (size_t)task * STREAM);
-    words a = {0}, b = {0};
-    for (size_t i = 0; i < STREAM / sizeof *w; i += 2) {
-        a |= w[i];
-        b |= w[i + 1];
+    typedef uint64_t words __attribute__((vector_size(16)));
+    const words *w = (const void *)(p->stream + (size_t)task * p->each);
+    words any[8] = {0};
+    for (size_t i = 0; i < p->each / sizeof *w; i += 8) {
+        __builtin_prefetch((const char *)(w + i) + FETCH_DISTANCE);
+        __builtin_prefetch((const char *)(w + i) + FETCH_DISTANCE + 64);
+        for (size_t j = 0; j < 8; j++)
+            any[j] |= w[i + j];
     }
-    a |= b;
-    __asm__ volatile("" ::"m"(a));
-    p->work[task] = STREAM;
+    for (size_t j = 1; j < 8; j++)
+        any[0] |= any[j];
+    __asm__ volatile("" ::"m"(any[0]));
+    p->work[task] = (double)p->each;
 }
 
 /* The best of a few trials, in units of work a second: the limit, not the average. */
@@ -87,10 +104,12 @@ static void processor_name(char *out, size_t size) {
 
 static enum pq_status measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err) {
     struct pq_arena arena;
-    size_t bytes = (size_t)pq_pool_threads(pool) * STREAM;
-    PQ_TRY(pq_arena_open(&arena, bytes, false, "the bandwidth probe", err));
-    memset(arena.base, 1, bytes);
-    struct probe probe = {.stream = arena.base};
+    size_t threads = (size_t)pq_pool_threads(pool), each = STREAM / threads / 4096 * 4096;
+    if (each < LEAST_STREAM)
+        each = LEAST_STREAM;
+    PQ_TRY(pq_arena_open(&arena, threads * each, false, "the bandwidth probe", err));
+    struct probe probe = {.stream = arena.base, .each = each};
+    pq_pool_run(pool, (int)threads, fill_task, &probe);
     *read_gbs = rate(pool, &probe, read_task) * 1e-9;
     pq_arena_close(&arena);
     return PQ_OK;
