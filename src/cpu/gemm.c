@@ -11,7 +11,7 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    BAND_TILES = 8,        /* at least */
+    BAND_TILES = 8,        /* of a band, at least */
     FETCH_TILES = 4,       /* past a panel, that fetch the next one */
     FETCH_ROWS = 5,        /* with fewer, a tile fetches what it will meet itself, */
     FETCH_DISTANCE = 4096, /* so many bytes before */

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { M = 29, N = 77, K = 100, GROUPS = (K + 31) / 32 };
+/* M: three bands of rows, which are three of three threads and two of four. */
+enum { M = 293, N = 77, K = 100, GROUPS = (K + 31) / 32 };
 
 static struct pq_err err;
 static float x[M][K], scales[N], bias[N], y[M][N + 3], base[M][N + 3];
@@ -168,12 +169,12 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
 }
 
 static void all_sizes(enum pq_kind kind, int group) {
-    static const int ms[] = {1, 2, 4, 5, 12, 13, 24, M};
+    static const int ms[] = {1, 2, 4, 5, 12, 13, 29, M};
     fill(kind == PQ_KIND_I4);
     for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
         ops = pq_ops_get((enum pq_isa)isa);
         for (int i = 0; i < 8 && (int)ops->isa == isa; i++)
-            for (int threads = 1; threads <= 3; threads++)
+            for (int threads = 1; threads <= 4; threads++)
                 product(kind, group, ms[i], threads, i % 2);
     }
 }
