@@ -266,19 +266,22 @@ static size_t value_bytes(const struct pq_attention *a, int positions) {
 }
 
 /* What `tiles` fetch while they meet panel p of a block's keys, of whose positions n are seen: the
- * next panel or, unless it is more than a line a unit, for which they would wait, values. */
+ * next panel or, a line a unit, for which they do not wait, the first of the values. */
 static struct pq_ahead after_keys(const struct pq_attention *a, const struct pq_kv_block *block,
                                   int p, int n, int tiles) {
     size_t bytes = key_bytes(a), values = value_bytes(a, n), most = (size_t)tiles * bytes / 2;
     if ((p + 1) * PQ_NR < n)
         return (struct pq_ahead){block->keys + (size_t)(p + 1) * bytes, bytes};
-    return (struct pq_ahead){block->values, values <= most ? values : 0};
+    return (struct pq_ahead){block->values, values <= most ? values : most};
 }
 
+/* While they meet panel p of its values: the next panel, or the first keys of the next block, NULL
+ * where there is none. */
 static struct pq_ahead after_values(const struct pq_attention *a, const struct pq_kv_block *block,
-                                    int p, int n) {
-    bool more = (p + 1) * PQ_NR < a->kv->head_dim;
-    return (struct pq_ahead){values_of(a, block, p + 1), more ? value_bytes(a, n) : 0};
+                                    int p, int n, const void *next) {
+    if ((p + 1) * PQ_NR < a->kv->head_dim)
+        return (struct pq_ahead){values_of(a, block, p + 1), value_bytes(a, n)};
+    return (struct pq_ahead){next ? next : block->values, next ? key_bytes(a) : 0};
 }
 
 /* Piece `piece` of what a task that appends meets first: the panel of keys that it appends to, the
@@ -318,6 +321,10 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
     struct pq_kv_block block =
         pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
     int most = seen_of(last, index), v = pq_unit_values(a->fp);
+    const void *next_keys = NULL;
+    if (seen_of(last, index + 1) > 0)
+        next_keys =
+            pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index + 1).keys;
     pq_tile_fp_fn *multiply = a->fp == PQ_KIND_BF16 ? a->ops->tile_bf16 : a->ops->tile_f32;
     for (int p = 0; p * PQ_NR < most; p++) {
         struct pq_ahead next = after_keys(a, &block, p, most, n);
@@ -332,7 +339,7 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
         fetch(a, &w->upcoming, OPEN_LINES);
         const void *values = widened(a, w, values_of(a, &block, p), most);
-        struct pq_ahead next = after_values(a, &block, p, most);
+        struct pq_ahead next = after_values(a, &block, p, most, next_keys);
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
