@@ -56,8 +56,8 @@ struct pq_recipe pq_recipe_make(const struct pq_quantize_options *options,
         .digest = digest_of(options->calibration),
     };
     /* In 8 bits inputs have lost too little to make up for (docs/results.md). */
-    recipe.gptaq = recipe.gptq && options->scheme == PQ_SCHEME_W4A8 &&
-                   !(options->without & PQ_STEP_GPTAQ);
+    recipe.gptaq =
+        recipe.gptq && options->scheme == PQ_SCHEME_W4A8 && !(options->without & PQ_STEP_GPTAQ);
     recipe.calibrated = best || smooth || options->budget_bits > 0;
     weigh_modes(&recipe, options->mode_weight);
     return recipe;
