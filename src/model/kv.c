@@ -79,13 +79,15 @@ static void put_value_codes(const struct pq_kv *kv, unsigned char *values, int a
     int d = kv->head_dim;
     for (int i = 0, some; i < n; i += some, from += some * d) {
         some = (at + i) % 4 == 0 && n - i >= 4 ? 4 : 1;
-        for (int c = 0; c < d; c++) {
-            uint32_t *unit = value_unit(kv, values, c / PQ_NR, at + i) + c % PQ_NR;
-            if (some == 4)
-                *unit = from[c] | (uint32_t)from[d + c] << 8 | (uint32_t)from[2 * d + c] << 16 |
-                        (uint32_t)from[3 * d + c] << 24;
-            else
-                ((uint8_t *)unit)[(at + i) % 4] = from[c];
+        for (int p = 0; p < d / PQ_NR; p++) {
+            uint32_t *unit = value_unit(kv, values, p, at + i);
+            const uint8_t *code = from + p * PQ_NR;
+            for (int c = 0; c < PQ_NR; c++, code++)
+                if (some == 4)
+                    unit[c] = code[0] | (uint32_t)code[d] << 8 | (uint32_t)code[2 * d] << 16 |
+                              (uint32_t)code[3 * d] << 24;
+                else
+                    ((uint8_t *)(unit + c))[(at + i) % 4] = *code;
         }
     }
 }
