@@ -226,7 +226,7 @@ static void rope(float *x, const float *cos, const float *sin, int half) {
 }
 
 /* Rows times a Hadamard matrix: activations as they pass, weights once. */
-enum { FETCH_AHEAD = 8192 }; /* bytes: of a row that long a third */
+enum { FETCH_AHEAD = 8192 }; /* in bytes: a third of a row of 6144 */
 #define REAL float
 #define PASTE_REAL(name) name##_f32
 #define REAL_LANES LANES

@@ -356,8 +356,9 @@ static int tasks_of(const struct section *s, const struct pq_linear *w) {
     return (most + s->grain - 1) / s->grain;
 }
 
-/* Tasks are dealt so that a thread begins with the panels that it packed, and goes through them in
- * the order of memory; a share that is a panel short may end in a task that has nothing to do. */
+/* Tasks are dealt so that a thread goes through its share in the order of memory and, with one
+ * band, begins with the panels that it packed; a share that is a panel short may end in a task that
+ * has nothing to do. */
 static void multiply_task(void *arg, int task, int thread) {
     const struct section *s = arg;
     int owner = task / s->tasks, at = task % s->tasks;
