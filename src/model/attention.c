@@ -562,7 +562,9 @@ void pq_attention_run(struct pq_pool *pool, const struct pq_attention *a) {
         tiles += a->kv->heads * tiles_of(a, chunk);
         longest = chunk->position + chunk->n > longest ? chunk->position + chunk->n : longest;
     }
-    s.split = s.tokens <= a->partial_tokens && longest > SPAN;
+    /* Each thread as many heads of its own is faster than spans, which are merged afterwards. */
+    bool even = tiles % pq_pool_threads(pool) == 0;
+    s.split = s.tokens <= a->partial_tokens && longest > SPAN && !even;
     s.grain = s.split ? 1 : tiles / (4 * pq_pool_threads(pool));
     s.grain = s.grain < 1 ? 1 : s.grain > TILES ? TILES : s.grain;
     append_others(pool, &s);

@@ -169,7 +169,8 @@ static void near_formula(enum pq_kind kind, enum pq_kind fp, double bound) {
             struct bed b;
             if (isa < PQ_ISA_COUNT - 1 && groups[g] != 7)
                 continue;
-            CHECK(open_bed(&b, kind, fp, 2 * groups[g], 2));
+            int kv_heads = 2 + (int)g % 2; /* dealt evenly to three threads or not */
+            CHECK(open_bed(&b, kind, fp, kv_heads * groups[g], kv_heads));
             const struct pq_ops *ops = pq_ops_get(isa);
             feed(&b, ops, 0, 300, 7);
             for (int at = 300; at < 304; at++)
