@@ -94,7 +94,8 @@ static void print_memory(const struct pq_bench *bench) {
     printf("weights, caches and scratch of all: %s; resident at the end: %s, and %s of files\n",
            pq_human_bytes(counted, size[0]), pq_human_bytes(bench->resident.own, size[1]),
            pq_human_bytes(bench->resident.mapped, size[2]));
-    printf("peak memory of the process: %s\n", pq_human_bytes(bench->resident.peak, size[0]));
+    printf("peak memory of the process, the read probe's included: %s\n",
+           pq_human_bytes(bench->resident.peak, size[0]));
 }
 
 void pq_bench_print_load(const struct pq_bench *bench) {
