@@ -175,7 +175,9 @@ static void near_formula(enum pq_kind kind, enum pq_kind fp, double bound) {
             feed(&b, ops, 0, 300, 7);
             for (int at = 300; at < 304; at++)
                 feed(&b, ops, at, 1, 1);
-            feed(&b, ops, 304, 1091, 1091);
+            feed(&b, ops, 304, 207, 207);
+            feed(&b, ops, 511, 3, 3); /* of two spans */
+            feed(&b, ops, 514, 881, 881);
             for (int at = 1395; at < MOST; at++)
                 feed(&b, ops, at, 1, 1);
             double first = worst_error(&b, 0, MOST), second = worst_error(&b, 1, 293);
