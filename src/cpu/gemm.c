@@ -11,10 +11,9 @@ enum {
     /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
      * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
-    BAND_TILES = 8,        /* of a band, at least */
-    FETCH_TILES = 4,       /* past a panel, that fetch the next one */
-    FETCH_ROWS = 5,        /* with fewer, a tile fetches what it will meet itself, */
-    FETCH_DISTANCE = 4096, /* so many bytes before */
+    BAND_TILES = 8,  /* of a band, at least */
+    FETCH_TILES = 4, /* past a panel, that fetch the next one */
+    FETCH_ROWS = 5,  /* with fewer, a tile fetches what it will meet itself */
 };
 
 static size_t align64(size_t bytes) {
@@ -242,7 +241,7 @@ static struct pq_ahead ahead_of(const struct section *s, const struct panel *p,
                                 const struct tile *t) {
     if (s->m < FETCH_ROWS) {
         size_t weights = p->w->weight_bytes;
-        size_t distance = weights < FETCH_DISTANCE ? weights : FETCH_DISTANCE;
+        size_t distance = weights < PQ_FETCH_DISTANCE ? weights : PQ_FETCH_DISTANCE;
         bool last = p->index + 1 == pq_linear_panels(p->w);
         return (struct pq_ahead){p->at.weights + distance,
                                  last ? weights - distance : p->w->panel_bytes};

@@ -12,7 +12,6 @@ enum {
     /* Bytes that threads read between them.  Of half as many a cache of 32 MB gives a twentieth. */
     STREAM = 512 << 20,
     LEAST_STREAM = 64 << 20, /* of each of many */
-    FETCH_DISTANCE = 4096,   /* bytes ahead, as products of few rows fetch */
 };
 
 static double now(void) {
@@ -50,8 +49,8 @@ static void read_task(void *arg, int task, int thread) {
     const words *w = (const void *)(p->stream + (size_t)task * p->each);
     words any[8] = {0};
     for (size_t i = 0; i < p->each / sizeof *w; i += 8) {
-        __builtin_prefetch((const char *)(w + i) + FETCH_DISTANCE);
-        __builtin_prefetch((const char *)(w + i) + FETCH_DISTANCE + 64);
+        __builtin_prefetch((const char *)(w + i) + PQ_FETCH_DISTANCE);
+        __builtin_prefetch((const char *)(w + i) + PQ_FETCH_DISTANCE + 64);
         for (size_t j = 0; j < 8; j++)
             any[j] |= w[i + j];
     }

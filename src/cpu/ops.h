@@ -33,6 +33,10 @@ struct pq_ahead { /* see above */
     size_t bytes;
 };
 
+/* How far ahead memory that is read once and in order is best fetched.  Not a multiple of 4096: a
+ * line would come to the set of the first-level cache that is being read. */
+enum { PQ_FETCH_DISTANCE = 6144 }; /* bytes */
+
 /* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
  * start[r] is what pq_start_fn says of the row.  Exact while |sum| < 2^31: k <= 66000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
