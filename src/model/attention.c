@@ -265,11 +265,19 @@ static size_t value_bytes(const struct pq_attention *a, int positions) {
     return (size_t)((positions + v - 1) / v) * PQ_NR * 4;
 }
 
+/* A lone tile waits for memory throughout: of a block that it sees all of, whose panels follow each
+ * other, it fetches what is so far ahead, and not a panel. */
+static struct pq_ahead in_order(const void *panel, size_t bytes) {
+    return (struct pq_ahead){(const unsigned char *)panel + PQ_FETCH_DISTANCE, bytes};
+}
+
 /* What `tiles` fetch while they meet panel p of a block's keys, of whose positions n are seen: the
  * next panel or, a line a unit, for which they do not wait, the first of the values. */
 static struct pq_ahead after_keys(const struct pq_attention *a, const struct pq_kv_block *block,
                                   int p, int n, int tiles) {
     size_t bytes = key_bytes(a), values = value_bytes(a, n), most = (size_t)tiles * bytes / 2;
+    if (tiles == 1 && n == PQ_KV_BLOCK)
+        return in_order(block->keys + (size_t)p * bytes, bytes);
     if ((p + 1) * PQ_NR < n)
         return (struct pq_ahead){block->keys + (size_t)(p + 1) * bytes, bytes};
     return (struct pq_ahead){block->values, values <= most ? values : most};
@@ -278,7 +286,9 @@ static struct pq_ahead after_keys(const struct pq_attention *a, const struct pq_
 /* While they meet panel p of its values: the next panel, or the first keys of the next block, NULL
  * where there is none. */
 static struct pq_ahead after_values(const struct pq_attention *a, const struct pq_kv_block *block,
-                                    int p, int n, const void *next) {
+                                    int p, int n, int tiles, const void *next) {
+    if (tiles == 1 && n == PQ_KV_BLOCK)
+        return in_order(values_of(a, block, p), value_bytes(a, n));
     if ((p + 1) * PQ_NR < a->kv->head_dim)
         return (struct pq_ahead){values_of(a, block, p + 1), value_bytes(a, n)};
     return (struct pq_ahead){next ? next : block->values, next ? key_bytes(a) : 0};
@@ -339,7 +349,7 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
         fetch(a, &w->upcoming, OPEN_LINES);
         const void *values = widened(a, w, values_of(a, &block, p), most);
-        struct pq_ahead next = after_values(a, &block, p, most, next_keys);
+        struct pq_ahead next = after_values(a, &block, p, most, n, next_keys);
         for (int t = 0; t < n; t++) {
             int seen = (seen_of(&tiles[t], index) + v - 1) / v;
             if (seen > 0)
