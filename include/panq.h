@@ -492,7 +492,7 @@ struct pq_machine {
     enum pq_isa isa;  /* that the peaks were measured with */
     double int8_gops; /* 8-bit multiply-adds from registers, 2 operations each, 1e9 a second */
     double bf16_gflops;
-    double read_gbs; /* memory read, 1e9 bytes a second */
+    double read_gbs; /* memory read, 1e9 bytes a second: the median of a few trials */
 };
 
 enum pq_status pq_machine_measure(struct pq_machine *out, enum pq_isa isa, struct pq_pool *pool,
