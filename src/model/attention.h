@@ -41,9 +41,9 @@ size_t pq_attention_partial(int tokens, int heads, int head_dim, int positions);
  * grows with the square of the length.
  *
  * Spans of a few blocks are summed apart and merged in order, so that few tokens with a long past
- * can be spread over threads ("Flash-Decoding").  Blocks and spans lie at fixed positions and every
- * sum has one order: a token's result is the same in a chunk of any size, on any number of
- * threads. */
+ * can be spread over threads ("Flash-Decoding") that heads cannot be dealt evenly to.  Blocks and
+ * spans lie at fixed positions and every sum has one order: a token's result is the same in a chunk
+ * of any size, on any number of threads. */
 void pq_attention_run(struct pq_pool *pool, const struct pq_attention *a);
 
 #endif
