@@ -105,25 +105,26 @@ static int tile_of(int m, int r) {
     return (int)((((int64_t)r + 1) * pq_tiles(m) - 1) / m);
 }
 
-/* What a set's rows are until they are put: a row with zeros behind it, which meet whatever weights
- * are there, and each row as units, with its sums. */
-struct set {
+/* A tile in the making: some rows as units until they are put to their places, with their sums, and
+ * a row with zeros behind it, which meet whatever weights are there. */
+struct draft {
     float *longer;   /* [padded] */
     uint32_t *units; /* [PQ_SET_ROWS][units] */
+    uint32_t *tile;  /* [units][rows] */
     int32_t *sums;   /* [PQ_SET_ROWS][blocks] */
 };
 
-static struct set set_at(const struct pq_rows *rows, void *temp) {
+static struct draft draft_at(const struct pq_rows *rows, void *temp) {
     int padded = rows->units * pq_unit_values(rows->kind);
     float *longer = temp;
-    uint32_t *units = (uint32_t *)(longer + padded);
-    return (struct set){longer, units, (int32_t *)(units + PQ_SET_ROWS * rows->units)};
+    uint32_t *units = (uint32_t *)(longer + padded), *tile = units + PQ_SET_ROWS * rows->units;
+    return (struct draft){longer, units, tile, (int32_t *)(tile + PQ_MR * rows->units)};
 }
 
-size_t pq_rows_scratch(int k) {
-    size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
-    size_t floats = (PQ_SET_ROWS + 1) * padded, sums = PQ_SET_ROWS * padded / PQ_BLOCK;
-    return align64(floats * sizeof(float) + sums * sizeof(int32_t));
+size_t pq_rows_scratch(enum pq_kind kind, int k) {
+    int padded = pq_round_up(k, PQ_BLOCK), rows = PQ_SET_ROWS + PQ_MR;
+    int values = rows * padded / pq_unit_values(kind) + padded;
+    return align64((size_t)(values + PQ_SET_ROWS * padded / PQ_BLOCK) * 4);
 }
 
 /* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
@@ -137,36 +138,36 @@ static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e
 
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
                  const float *x, int k, void *temp) {
-    struct set set = set_at(rows, temp);
+    struct draft draft = draft_at(rows, temp);
     int padded = rows->units * pq_unit_values(rows->kind);
-    void *to = set.units + i * rows->units;
+    void *to = draft.units + i * rows->units;
     if (padded != k) {
-        memcpy(set.longer, x, (size_t)k * sizeof *x);
-        memset(set.longer + k, 0, (size_t)(padded - k) * sizeof *x);
-        x = set.longer;
+        memcpy(draft.longer, x, (size_t)k * sizeof *x);
+        memset(draft.longer + k, 0, (size_t)(padded - k) * sizeof *x);
+        x = draft.longer;
     }
     if (rows->kind == PQ_KIND_I8)
-        set_codes(rows, e, r, to, set.sums + i * (padded / PQ_BLOCK), x);
+        set_codes(rows, e, r, to, draft.sums + i * (padded / PQ_BLOCK), x);
     else if (rows->kind == PQ_KIND_BF16)
         e->to_bf16(to, x, padded);
     else
         memcpy(to, x, (size_t)padded * sizeof *x);
 }
 
-/* from [n][units], of rows r .. r + n - 1, to their places in a tile. */
-static void place_rows(const struct pq_rows *rows, const struct pq_elementwise *e, void *tiles,
-                       int r, int n, const void *from, int units) {
-    int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t);
-    uint32_t *to = (uint32_t *)tiles + (size_t)first * (size_t)units + r - first;
-    e->interleave(to, tile_rows(rows->m, t), from, n, units);
-}
-
+/* A tile goes to its place as one long copy, for which processors claim whole lines.  Stores of
+ * fewer bytes would wait for each line to leave the cores that multiplied what was there before. */
 void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
                  void *temp) {
-    struct set set = set_at(rows, temp);
-    place_rows(rows, e, rows->x, r, n, set.units, rows->units);
+    struct draft draft = draft_at(rows, temp);
+    int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t), height = tile_rows(rows->m, t);
+    int units = rows->units, blocks = units * 4 / PQ_BLOCK;
+    e->interleave(draft.tile + r - first, height, draft.units, n, units);
     if (rows->sums)
-        place_rows(rows, e, rows->sums, r, n, set.sums, rows->units * 4 / PQ_BLOCK);
+        e->interleave((uint32_t *)rows->sums + first * blocks + r - first, height,
+                      (uint32_t *)draft.sums, n, blocks);
+    if (r + n == first + height)
+        memcpy(rows->x + (size_t)first * (size_t)units * 4, draft.tile,
+               (size_t)height * (size_t)units * 4);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */

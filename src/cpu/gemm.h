@@ -93,11 +93,12 @@ static inline int pq_first_row(int m, int t) {
 size_t pq_rows_bytes(int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);
-/* Rows of one tile are set one by one, from x [k], then put to their places, up to PQ_SET_ROWS at
- * once: row r + i is the set's row i, and temp, pq_rows_scratch(k) bytes, holds them until then.
- * Different tiles may be made at the same time. */
+/* Rows of one tile are set one by one, from x [k], then put to their places in it, up to
+ * PQ_SET_ROWS at once and in their order: row r + i is the set's row i.  temp, pq_rows_scratch
+ * bytes, holds the tile until its last row is put.  Different tiles may be made at the same time.
+ */
 enum { PQ_SET_ROWS = 4 };
-size_t pq_rows_scratch(int k);
+size_t pq_rows_scratch(enum pq_kind kind, int k);
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
                  const float *x, int k, void *temp);
 void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,

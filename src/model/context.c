@@ -15,11 +15,13 @@ static int widest_input(const struct pq_config *c) {
     return attention > mlp ? attention : mlp;
 }
 
-/* What a task needs at most: a row of floats and some in the forms that are multiplied, an unpacked
- * panel, or a tile of attention. */
-static size_t thread_bytes(const struct pq_config *c) {
+/* What a task needs at most: a row of floats and a tile in the forms that are multiplied, an
+ * unpacked panel, or a tile of attention. */
+static size_t thread_bytes(const struct pq_model *model) {
+    const struct pq_config *c = &model->config;
     int widest = widest_input(c);
-    size_t rows = pq_arena_piece((size_t)widest * sizeof(float)) + 2 * pq_rows_scratch(widest);
+    size_t rows = pq_arena_piece((size_t)widest * sizeof(float)) +
+                  pq_rows_scratch(PQ_KIND_I8, widest) + pq_rows_scratch(model->fp, widest);
     size_t panels =
         larger(pq_multiply_scratch(widest, false), pq_multiply_scratch(c->hidden, true));
     return larger(larger(rows, panels), pq_attention_scratch(c->head_dim));
@@ -54,7 +56,7 @@ static size_t place(struct pq_context *ctx, bool placing) {
         {&s->thread, threads * sizeof *s->thread},
         {&ctx->length, sequences * sizeof *ctx->length},
     };
-    size_t bytes = 0, each = pq_arena_piece(thread_bytes(c));
+    size_t bytes = 0, each = pq_arena_piece(thread_bytes(ctx->model));
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         bytes += pq_arena_piece(pieces[i].bytes);
         if (placing) {

@@ -86,7 +86,7 @@ static void make_rows(const struct making *making, int r, int n, unsigned char *
     const struct pq_rows *integers = &making->forms.integers, *fp = &making->forms.fp;
     int width = input->width;
     unsigned char *codes = scratch + pq_arena_piece((size_t)width * sizeof(float));
-    unsigned char *floats = codes + pq_rows_scratch(width);
+    unsigned char *floats = codes + pq_rows_scratch(PQ_KIND_I8, width);
     for (int i = 0; i < n; i++) {
         const float *row = make_row(p, input, r + i, (float *)scratch);
         if (p->observer)

@@ -123,8 +123,8 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     bool integers = pq_takes_integers(&w);
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
     void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
-    void *temp = malloc(pq_rows_scratch(K));
     pq_rows_place(rows, ops, kind, m, K, memory);
+    void *temp = malloc(pq_rows_scratch(rows->kind, K));
     for (int t = 0; t < pq_tiles(m); t++)
         for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
             int left = pq_first_row(m, t + 1) - r, some = 1 + r % PQ_SET_ROWS;

@@ -140,7 +140,7 @@ static void check_rounded(enum pq_scheme scheme, int group) {
     void *memory = aligned_alloc(64, (pq_rows_bytes(1, K) + 63) / 64 * 64);
     void *scratch[8];
     for (int t = 0; t < pq_pool_threads(pool); t++)
-        scratch[t] = malloc(pq_rows_scratch(K) + pq_multiply_scratch(K, false));
+        scratch[t] = malloc(pq_rows_scratch(PQ_KIND_I8, K) + pq_multiply_scratch(K, false));
     pq_rows_place(&inputs.integers, ops, linear.kind, 1, K, memory);
     pq_rows_set(&inputs.integers, ops->e, 0, 0, x, K, scratch[0]);
     pq_rows_put(&inputs.integers, ops->e, 0, 1, scratch[0]);
