@@ -17,6 +17,21 @@ INLINE void PASTE_REAL(put)(REAL *p, VECTOR v) {
     memcpy(p, &v, sizeof v);
 }
 
+/* a * sign + b, sign +-1: the product is exact, so one instruction gives the bits of two. */
+INLINE VECTOR PASTE_REAL(signed_add)(VECTOR a, VECTOR sign, VECTOR b) {
+#if defined(__AVX512F__)
+    if (sizeof(REAL) == 4)
+        return (VECTOR)_mm512_fmadd_ps((__m512)a, (__m512)sign, (__m512)b);
+    return (VECTOR)_mm512_fmadd_pd((__m512d)a, (__m512d)sign, (__m512d)b);
+#elif defined(__FMA__)
+    if (sizeof(REAL) == 4)
+        return (VECTOR)_mm256_fmadd_ps((__m256)a, (__m256)sign, (__m256)b);
+    return (VECTOR)_mm256_fmadd_pd((__m256d)a, (__m256d)sign, (__m256d)b);
+#else
+    return a * sign + b;
+#endif
+}
+
 /* The butterflies within a vector, of lanes 1, 2, 4 and 8 apart: a, b to a + b, a - b. */
 INLINE VECTOR PASTE_REAL(within)(VECTOR v) {
     static const REAL signs[][16] = {
@@ -25,15 +40,15 @@ INLINE VECTOR PASTE_REAL(within)(VECTOR v) {
         {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
         {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1},
     };
-    v = REAL_APART(v, 1) + v * PASTE_REAL(get)(signs[0]);
+    v = PASTE_REAL(signed_add)(v, PASTE_REAL(get)(signs[0]), REAL_APART(v, 1));
 #if REAL_LANES > 2
-    v = REAL_APART(v, 2) + v * PASTE_REAL(get)(signs[1]);
+    v = PASTE_REAL(signed_add)(v, PASTE_REAL(get)(signs[1]), REAL_APART(v, 2));
 #endif
 #if REAL_LANES > 4
-    v = REAL_APART(v, 4) + v * PASTE_REAL(get)(signs[2]);
+    v = PASTE_REAL(signed_add)(v, PASTE_REAL(get)(signs[2]), REAL_APART(v, 4));
 #endif
 #if REAL_LANES > 8
-    v = REAL_APART(v, 8) + v * PASTE_REAL(get)(signs[3]);
+    v = PASTE_REAL(signed_add)(v, PASTE_REAL(get)(signs[3]), REAL_APART(v, 8));
 #endif
     return v;
 }
@@ -77,22 +92,33 @@ INLINE void PASTE_REAL(pass)(REAL *x, int n, int step, int points) {
         }
 }
 
-/* y = x [n] times Sylvester's matrix of order width, on every `width` of them, scaled.  Rows follow
- * each other and come from a cache that threads share, or from memory: x is fetched ahead, past its
- * end what is likely the next one. */
-static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, REAL scale) {
-    int step = width < 4 * REAL_LANES ? REAL_LANES : 4 * REAL_LANES;
-    for (int i = 0; i < n; i += step) {
+/* y = x [n] times Sylvester's matrix of order `vectors` vectors, one or four, on every so many of
+ * them, scaled.  Rows follow each other and come from a cache that threads share, or from memory: x
+ * is fetched ahead, past its end what is likely the next one. */
+INLINE void PASTE_REAL(first_pass)(const int vectors, REAL *y, const REAL *x, int n, REAL scale) {
+    for (int i = 0; i < n; i += vectors * REAL_LANES) {
         VECTOR v[4];
-        for (int j = 0; j < step / REAL_LANES; j++)
-            __builtin_prefetch((const char *)(x + i + j * REAL_LANES) + FETCH_AHEAD);
-        for (int j = 0; j < step / REAL_LANES; j++)
-            v[j] = PASTE_REAL(within)(PASTE_REAL(get)(x + i + j * REAL_LANES) * scale);
-        if (step > REAL_LANES)
+        UNROLL
+        for (int j = 0; j < vectors; j++) {
+            const REAL *from = x + i + j * REAL_LANES;
+            __builtin_prefetch((const char *)from + FETCH_AHEAD);
+            v[j] = PASTE_REAL(within)(PASTE_REAL(get)(from) * scale);
+        }
+        if (vectors == 4)
             PASTE_REAL(four)(v);
-        for (int j = 0; j < step / REAL_LANES; j++)
+        UNROLL
+        for (int j = 0; j < vectors; j++)
             PASTE_REAL(put)(y + i + j * REAL_LANES, v[j]);
     }
+}
+
+/* The same for order `width`. */
+static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, REAL scale) {
+    int step = width < 4 * REAL_LANES ? REAL_LANES : 4 * REAL_LANES;
+    if (step > REAL_LANES)
+        PASTE_REAL(first_pass)(4, y, x, n, scale);
+    else
+        PASTE_REAL(first_pass)(1, y, x, n, scale);
     for (; step * 8 <= width; step *= 8)
         PASTE_REAL(pass)(y, n, step, 8);
     if (step * 4 <= width)
@@ -101,37 +127,47 @@ static void PASTE_REAL(butterflies)(REAL *y, const REAL *x, int n, int width, RE
         PASTE_REAL(pass)(y, n, step, 2);
 }
 
+/* A base is met by one or two columns of vectors, which share what is read of its signs. */
+#define EACH_COLUMN UNROLL for (int j = 0; j < columns; j++)
+
 /* The signed sums of four vectors, `stride` numbers apart, that begin with the first one added. */
-INLINE void PASTE_REAL(tabulate)(VECTOR *sums, const REAL *x, size_t stride) {
-    VECTOR a = PASTE_REAL(get)(x), b = PASTE_REAL(get)(x + stride);
-    VECTOR c = PASTE_REAL(get)(x + 2 * stride), d = PASTE_REAL(get)(x + 3 * stride);
-    VECTOR low[] = {a + b, a - b}, high[] = {c + d, d - c};
-    for (int s = 0; s < 4; s++) {
-        sums[s] = low[s % 2] + high[s / 2];
-        sums[s + 4] = low[s % 2] - high[1 - s / 2];
+INLINE void PASTE_REAL(tabulate)(const int columns, VECTOR (*sums)[2], const REAL *x,
+                                 size_t stride) {
+    EACH_COLUMN {
+        const REAL *p = x + j * REAL_LANES;
+        VECTOR a = PASTE_REAL(get)(p), b = PASTE_REAL(get)(p + stride);
+        VECTOR c = PASTE_REAL(get)(p + 2 * stride), d = PASTE_REAL(get)(p + 3 * stride);
+        VECTOR low[] = {a + b, a - b}, high[] = {c + d, d - c};
+        UNROLL
+        for (int s = 0; s < 4; s++) {
+            sums[s][j] = low[s % 2] + high[s / 2];
+            sums[s + 4][j] = low[s % 2] - high[1 - s / 2];
+        }
     }
 }
 
-INLINE VECTOR PASTE_REAL(signed_sum)(const VECTOR *sums, int signs) {
-    static const REAL unit[] = {1, -1};
-    return sums[signs >> 1] * unit[signs & 1];
-}
-
 /* One base, on `order` vectors of x that are `stride` numbers apart. */
-static void PASTE_REAL(mix)(REAL *x, int order, size_t stride, const uint8_t *signs) {
-    VECTOR sums[PQ_HADAMARD_BASE / 4][8];
+INLINE void PASTE_REAL(mix)(const int columns, REAL *x, int order, size_t stride,
+                            const uint8_t *signs) {
+    static const REAL unit[] = {1, -1};
+    VECTOR sums[PQ_HADAMARD_BASE / 4][8][2];
     int fours = order / 4;
     for (int g = 0; g < fours; g++)
-        PASTE_REAL(tabulate)(sums[g], x + (size_t)g * 4 * stride, stride);
+        PASTE_REAL(tabulate)(columns, sums[g], x + (size_t)g * 4 * stride, stride);
     for (int out = 0; out < fours; out++, x += 4 * stride) {
-        VECTOR y[4];
-        for (int i = 0; i < 4; i++)
-            y[i] = PASTE_REAL(signed_sum)(sums[0], *signs++);
+        VECTOR y[4][2];
+        for (int i = 0; i < 4; i++) {
+            size_t s = *signs++;
+            EACH_COLUMN y[i][j] = sums[0][s / 2][j] * unit[s % 2];
+        }
         for (int g = 1; g < fours; g++)
-            for (int i = 0; i < 4; i++)
-                y[i] += PASTE_REAL(signed_sum)(sums[g], *signs++);
+            for (int i = 0; i < 4; i++) {
+                size_t s = *signs++;
+                VECTOR sign = unit[s % 2] - (VECTOR){0};
+                EACH_COLUMN y[i][j] = PASTE_REAL(signed_add)(sums[g][s / 2][j], sign, y[i][j]);
+            }
         for (size_t i = 0; i < 4; i++)
-            PASTE_REAL(put)(x + i * stride, y[i]);
+            EACH_COLUMN PASTE_REAL(put)(x + i * stride + j * REAL_LANES, y[i][j]);
     }
 }
 
@@ -141,11 +177,17 @@ static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool t
     for (int b = h->bases - 1; b >= 0; b--) {
         const uint8_t *signs = transposed ? h->signs_t[b] : h->signs[b];
         size_t block = stride * (size_t)h->base[b];
+        size_t columns = stride % (2 * REAL_LANES) == 0 ? 2 : 1;
         for (size_t first = 0; first < n; first += block)
-            for (size_t i = 0; i < stride; i += REAL_LANES)
-                PASTE_REAL(mix)(y + first + i, h->base[b], stride, signs);
+            for (size_t i = 0; i < stride; i += columns * REAL_LANES) {
+                if (columns == 2)
+                    PASTE_REAL(mix)(2, y + first + i, h->base[b], stride, signs);
+                else
+                    PASTE_REAL(mix)(1, y + first + i, h->base[b], stride, signs);
+            }
         stride = block;
     }
 }
 
+#undef EACH_COLUMN
 #undef VECTOR
