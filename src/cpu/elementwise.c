@@ -76,7 +76,7 @@ INLINE void exp_abreast(f32v *v) {
     STEP(p[j], fused(p[j], r[j], splat(0.5f)));
     STEP(p[j], fused(p[j], r[j], splat(1.0f)));
     STEP(p[j], fused(p[j], r[j], splat(1.0f)));
-    STEP(v[j], p[j] * (f32v)(((u32v)shifted[j] << 23) + (127u << 23)));
+    STEP(v[j], (f32v)((u32v)p[j] + ((u32v)shifted[j] << 23)));
 }
 
 static void rmsnorm(float *y, const float *x, const float *gamma, int n, float eps) {
