@@ -5,6 +5,7 @@
  * stream past it, so weights come from memory once for each band, in order. */
 #include "cpu/gemm.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -68,32 +69,47 @@ size_t pq_linear_bytes(const struct pq_linear *linear) {
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-size_t pq_rows_bytes(int m, int k) {
-    size_t padded = (size_t)pq_round_up(k, PQ_BLOCK), rows = (size_t)m;
-    size_t floats = align64(rows * padded * sizeof(float));
-    size_t codes = align64(rows * padded) + 2 * align64(rows * sizeof(float)) +
-                   align64(rows * padded / PQ_BLOCK * sizeof(int32_t));
-    return floats > codes ? floats : codes;
+/* The next `bytes` at base, where there is memory. */
+static void *cut(unsigned char *base, size_t *used, size_t bytes) {
+    void *piece = base ? base + *used : NULL;
+    *used += align64(bytes);
+    return piece;
+}
+
+/* Places what rows of the kind and m consist of; returns its size. */
+static size_t place(struct pq_rows *rows, unsigned char *base) {
+    size_t m = (size_t)rows->m, units = (size_t)rows->units, used = 0;
+    rows->x = cut(base, &used, m * units * 4);
+    rows->apart = cut(base, &used, m * units * 4);
+    rows->made = cut(base, &used, (size_t)pq_tiles(rows->m) * sizeof *rows->made);
+    if (rows->kind == PQ_KIND_I8) {
+        rows->scale = cut(base, &used, m * sizeof *rows->scale);
+        rows->start = cut(base, &used, m * sizeof *rows->start);
+        rows->sums = cut(base, &used, m * units * 4 / PQ_BLOCK * sizeof *rows->sums);
+    }
+    return used;
+}
+
+static struct pq_rows rows_of(enum pq_kind kind, int m, int k) {
+    return (struct pq_rows){.kind = kind == PQ_KIND_I4 ? PQ_KIND_I8 : kind,
+                            .m = m,
+                            .units = pq_round_up(k, PQ_BLOCK) / pq_unit_values(kind)};
+}
+
+size_t pq_rows_bytes(enum pq_kind kind, int m, int k) {
+    struct pq_rows rows = rows_of(kind, m, k);
+    return place(&rows, NULL);
 }
 
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory) {
-    size_t padded = (size_t)pq_round_up(k, PQ_BLOCK);
-    bool integers = kind == PQ_KIND_I8 || kind == PQ_KIND_I4;
-    *rows = (struct pq_rows){.kind = integers ? PQ_KIND_I8 : kind,
-                             .m = m,
-                             .units = (int)padded / pq_unit_values(kind),
-                             .x = memory};
-    if (integers) {
-        unsigned char *at = rows->x + align64((size_t)m * padded);
-        rows->scale = (float *)at;
-        at += align64((size_t)m * sizeof(float));
-        rows->start = (int32_t *)at;
-        rows->start_of = ops->start;
-        at += align64((size_t)m * sizeof(int32_t));
-        if (kind == PQ_KIND_I4 && m <= ops->direct_rows)
-            rows->sums = (int32_t *)at;
-    }
+    *rows = rows_of(kind, m, k);
+    place(rows, memory);
+    for (int t = 0; t < pq_tiles(m); t++)
+        atomic_init(&rows->made[t], 0);
+    rows->start_of = ops->start;
+    if (kind != PQ_KIND_I4 || m > ops->direct_rows)
+        rows->sums = NULL;
 }
 
 static int tile_rows(int m, int t) {
@@ -105,26 +121,26 @@ static int tile_of(int m, int r) {
     return (int)((((int64_t)r + 1) * pq_tiles(m) - 1) / m);
 }
 
-/* A tile in the making: some rows as units until they are put to their places, with their sums, and
- * a row with zeros behind it, which meet whatever weights are there. */
+/* A part of a tile in the making: rows as units, with their sums, a row with zeros behind it, which
+ * meet whatever weights are there, and the tile. */
 struct draft {
     float *longer;   /* [padded] */
-    uint32_t *units; /* [PQ_SET_ROWS][units] */
+    uint32_t *units; /* [n][units] */
     uint32_t *tile;  /* [units][rows] */
-    int32_t *sums;   /* [PQ_SET_ROWS][blocks] */
+    int32_t *sums;   /* [n][blocks] */
 };
 
 static struct draft draft_at(const struct pq_rows *rows, void *temp) {
-    int padded = rows->units * pq_unit_values(rows->kind);
     float *longer = temp;
-    uint32_t *units = (uint32_t *)(longer + padded), *tile = units + PQ_SET_ROWS * rows->units;
+    uint32_t *units = (uint32_t *)(longer + rows->units * pq_unit_values(rows->kind));
+    uint32_t *tile = units + PQ_MR * rows->units;
     return (struct draft){longer, units, tile, (int32_t *)(tile + PQ_MR * rows->units)};
 }
 
 size_t pq_rows_scratch(enum pq_kind kind, int k) {
-    int padded = pq_round_up(k, PQ_BLOCK), rows = PQ_SET_ROWS + PQ_MR;
-    int values = rows * padded / pq_unit_values(kind) + padded;
-    return align64((size_t)(values + PQ_SET_ROWS * padded / PQ_BLOCK) * 4);
+    struct pq_rows rows = rows_of(kind, PQ_MR, k);
+    int padded = rows.units * pq_unit_values(kind), blocks = padded / PQ_BLOCK;
+    return align64((size_t)(padded + 2 * PQ_MR * rows.units + PQ_MR * blocks) * 4);
 }
 
 /* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
@@ -154,20 +170,35 @@ void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int
         memcpy(to, x, (size_t)padded * sizeof *x);
 }
 
-/* A tile goes to its place as one long copy, for which processors claim whole lines.  Stores of
- * fewer bytes would wait for each line to leave the cores that multiplied what was there before. */
+/* A tile's rows [rows][units] to its place, by way of `tile`: as one long copy, for which
+ * processors claim whole lines.  Stores of fewer bytes would wait for each line to leave the cores
+ * that multiplied what was there before. */
+static void put_tile(const struct pq_rows *rows, const struct pq_elementwise *e, int t,
+                     const void *units, uint32_t *tile) {
+    int height = tile_rows(rows->m, t);
+    size_t each = (size_t)rows->units * 4;
+    e->interleave(tile, height, units, height, rows->units);
+    memcpy(rows->x + (size_t)pq_first_row(rows->m, t) * each, tile, (size_t)height * each);
+}
+
+/* Who puts a tile's last part puts the tile. */
 void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
                  void *temp) {
     struct draft draft = draft_at(rows, temp);
     int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t), height = tile_rows(rows->m, t);
-    int units = rows->units, blocks = units * 4 / PQ_BLOCK;
-    e->interleave(draft.tile + r - first, height, draft.units, n, units);
+    int blocks = rows->units * 4 / PQ_BLOCK;
+    size_t each = (size_t)rows->units * 4;
     if (rows->sums)
         e->interleave((uint32_t *)rows->sums + first * blocks + r - first, height,
                       (uint32_t *)draft.sums, n, blocks);
-    if (r + n == first + height)
-        memcpy(rows->x + (size_t)first * (size_t)units * 4, draft.tile,
-               (size_t)height * (size_t)units * 4);
+    if (n == height) {
+        put_tile(rows, e, t, draft.units, draft.tile);
+        return;
+    }
+    memcpy(rows->apart + (size_t)r * each, draft.units, (size_t)n * each);
+    int before = atomic_fetch_add_explicit(&rows->made[t], n, memory_order_acq_rel);
+    if (before + n == height)
+        put_tile(rows, e, t, rows->apart + (size_t)first * each, draft.tile);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */

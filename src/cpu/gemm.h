@@ -77,6 +77,8 @@ struct pq_rows {
     pq_start_fn *start_of; /* I8: what `start` is of a row */
     int32_t *sums;         /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
                               multiplied as it is */
+    unsigned char *apart;  /* [m][units], of tiles that several threads make */
+    _Atomic int *made;     /* [tiles], rows of such a tile that are there */
 };
 
 /* The tiles of m rows, and the row that tile t begins with. */
@@ -88,16 +90,14 @@ static inline int pq_first_row(int m, int t) {
     return (int)((int64_t)m * t / pq_tiles(m));
 }
 
-/* Memory for m rows of k values of any kind, and its division for linears of one kind and these
+/* Memory for m rows of k values of a kind, and its division for linears of the kind and these
  * kernels; I4: of 4 and of 8 bits. */
-size_t pq_rows_bytes(int m, int k);
+size_t pq_rows_bytes(enum pq_kind kind, int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);
-/* Rows of one tile are set one by one, from x [k], then put to their places in it, up to
- * PQ_SET_ROWS at once and in their order: row r + i is the set's row i.  temp, pq_rows_scratch
- * bytes, holds the tile until its last row is put.  Different tiles may be made at the same time.
- */
-enum { PQ_SET_ROWS = 4 };
+/* Rows are made in parts of a tile, from x [k]: each row r + i, i < n, of a part is set, then the
+ * part is put.  temp, pq_rows_scratch bytes, holds it until then.  Different parts may be made at
+ * the same time; a tile can be multiplied once its last one was put. */
 size_t pq_rows_scratch(enum pq_kind kind, int k);
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
                  const float *x, int k, void *temp);

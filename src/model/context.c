@@ -15,7 +15,8 @@ static int widest_input(const struct pq_config *c) {
     return attention > mlp ? attention : mlp;
 }
 
-/* What a task needs at most: a row of floats and a tile in the forms that are multiplied, an
+/* What a task needs at most: a row of floats and a part of a tile in the forms that are
+ * multiplied, an
  * unpacked panel, or a tile of attention. */
 static size_t thread_bytes(const struct pq_model *model) {
     const struct pq_config *c = &model->config;
@@ -47,8 +48,8 @@ static size_t place(struct pq_context *ctx, bool placing) {
         {&s->angles, (size_t)ctx->options.positions * d * sizeof(float)},
         {&s->partial,
          pq_attention_partial(s->partial_tokens, c->heads, c->head_dim, ctx->options.positions)},
-        {&s->integer_rows, pq_rows_bytes(ctx->options.batch, widest)},
-        {&s->fp_rows, pq_rows_bytes(ctx->options.batch, widest)},
+        {&s->integer_rows, pq_rows_bytes(PQ_KIND_I8, ctx->options.batch, widest)},
+        {&s->fp_rows, pq_rows_bytes(ctx->model->fp, ctx->options.batch, widest)},
         {&s->tokens, m * sizeof *s->tokens},
         {&s->wanted, m * sizeof *s->wanted},
         {&s->chunks, sequences * sizeof *s->chunks},

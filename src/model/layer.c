@@ -9,6 +9,11 @@
 
 #include <string.h>
 
+enum {
+    SHARE = 6144,   /* values of a thread's rows, at least: a microsecond or two */
+    EVEN_TILES = 8, /* for each thread: dealt whole they are even enough */
+};
+
 /* ---- Inputs of linears ----------------------------------------------------------------------- */
 
 /* One input of m rows of `width`, and what its row r is made of. */
@@ -55,6 +60,7 @@ struct making {
     struct input input;
     struct pq_inputs forms;
     bool want_integers, want_sums, want_fp; /* the forms that the linears take */
+    int shares;                             /* of its rows, see shares_of */
 };
 
 /* Row r of the input: where it is, or made at `row`. */
@@ -79,7 +85,7 @@ static const float *make_row(const struct pq_pass *p, const struct input *input,
     return row;
 }
 
-/* Rows r .. r + n - 1, n <= PQ_SET_ROWS. */
+/* Rows r .. r + n - 1, of one tile. */
 static void make_rows(const struct making *making, int r, int n, unsigned char *scratch) {
     const struct pq_pass *p = making->pass;
     const struct input *input = &making->input;
@@ -102,18 +108,35 @@ static void make_rows(const struct making *making, int r, int n, unsigned char *
         pq_rows_put(fp, p->e, r, n, floats);
 }
 
-/* A task is a whole tile: threads that set rows of one would take its cache lines from each other.
- */
-static void make_task(void *arg, int tile, int thread) {
+/* What of a tile is in a share: nothing, or one part. */
+static void make_task(void *arg, int task, int thread) {
     const struct making *making = arg;
-    int end = pq_first_row(making->input.m, tile + 1);
-    for (int r = pq_first_row(making->input.m, tile); r < end; r += PQ_SET_ROWS)
-        make_rows(making, r, end - r < PQ_SET_ROWS ? end - r : PQ_SET_ROWS,
-                  making->pass->s->thread[thread]);
+    int m = making->input.m, tiles = pq_tiles(m), tile = task % tiles, share = task / tiles;
+    int from = (int)((int64_t)m * share / making->shares);
+    int end = (int)((int64_t)m * (share + 1) / making->shares);
+    if (from < pq_first_row(m, tile))
+        from = pq_first_row(m, tile);
+    if (end > pq_first_row(m, tile + 1))
+        end = pq_first_row(m, tile + 1);
+    if (from < end)
+        make_rows(making, from, end - from, making->pass->s->thread[thread]);
+}
+
+/* Many rows are made tile by tile.  Few are shared by the threads where that is worth telling them
+ * of it, although a tile that two of them make is gathered from memory. */
+static int shares_of(int m, int width, int threads) {
+    int64_t worth = (int64_t)m * width / SHARE;
+    int most = m < threads ? m : threads;
+    if (pq_tiles(m) >= EVEN_TILES * threads || worth < 1)
+        return 1;
+    return worth < most ? (int)worth : most;
 }
 
 static void make(struct making *making) {
-    pq_pool_run(making->pass->ctx->pool, pq_tiles(making->input.m), make_task, making);
+    struct pq_pool *pool = making->pass->ctx->pool;
+    int m = making->input.m;
+    making->shares = shares_of(m, making->input.width, pq_pool_threads(pool));
+    pq_pool_run(pool, pq_tiles(m) * making->shares, make_task, making);
 }
 
 static void want(struct making *making, const struct pq_linear *linear) {

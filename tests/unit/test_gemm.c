@@ -114,6 +114,39 @@ static double expected(enum pq_kind kind, int group, int m, int n, double *slack
     return sum + bias[n];
 }
 
+/* Rows of x in parts of tiles: part i is rows first[i] .. first[i + 1] - 1. */
+struct parts {
+    const struct pq_rows *rows;
+    int n, first[M + 1];
+    void *temp[8];
+};
+
+static void make_part(void *arg, int task, int thread) {
+    const struct parts *parts = arg;
+    int r = parts->first[task], n = parts->first[task + 1] - r;
+    for (int i = 0; i < n; i++)
+        pq_rows_set(parts->rows, ops->e, r + i, i, x[r + i], K, parts->temp[thread]);
+    pq_rows_put(parts->rows, ops->e, r, n, parts->temp[thread]);
+}
+
+/* Whole tiles where m is even, else parts of one to five rows. */
+static void make_rows(struct pq_pool *pool, const struct pq_rows *rows) {
+    int m = rows->m;
+    struct parts parts = {.rows = rows};
+    for (int t = 0; t < pq_tiles(m); t++)
+        for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
+            int left = pq_first_row(m, t + 1) - r, some = 1 + (r + m) % 5;
+            n = m % 2 == 0 || left < some ? left : some;
+            parts.first[parts.n++] = r;
+        }
+    parts.first[parts.n] = m;
+    for (int t = 0; t < pq_pool_threads(pool); t++)
+        parts.temp[t] = malloc(pq_rows_scratch(rows->kind, K));
+    pq_pool_run(pool, parts.n, make_part, &parts);
+    for (int t = 0; t < pq_pool_threads(pool); t++)
+        free(parts.temp[t]);
+}
+
 static void product(enum pq_kind kind, int group, int m, int threads, bool add) {
     struct pq_pool *pool;
     CHECK_OK(pq_pool_open(&pool, threads, &err));
@@ -122,17 +155,9 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
     struct pq_inputs inputs;
     bool integers = pq_takes_integers(&w);
     struct pq_rows *rows = integers ? &inputs.integers : &inputs.fp;
-    void *memory = aligned_alloc(64, pq_rows_bytes(m, K));
+    void *memory = aligned_alloc(64, pq_rows_bytes(kind, m, K));
     pq_rows_place(rows, ops, kind, m, K, memory);
-    void *temp = malloc(pq_rows_scratch(rows->kind, K));
-    for (int t = 0; t < pq_tiles(m); t++)
-        for (int r = pq_first_row(m, t), n; r < pq_first_row(m, t + 1); r += n) {
-            int left = pq_first_row(m, t + 1) - r, some = 1 + r % PQ_SET_ROWS;
-            n = left < some ? left : some; /* every number that a call takes */
-            for (int i = 0; i < n; i++)
-                pq_rows_set(rows, ops->e, r + i, i, x[r + i], K, temp);
-            pq_rows_put(rows, ops->e, r, n, temp);
-        }
+    make_rows(pool, rows);
     void *scratch[8];
     for (int t = 0; t < threads; t++)
         scratch[t] = malloc(pq_multiply_scratch(K, true));
@@ -162,7 +187,6 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
         }
     for (int t = 0; t < threads; t++)
         free(scratch[t]);
-    free(temp);
     free(memory);
     free(gate.panels);
     pq_pool_close(pool);

@@ -137,7 +137,7 @@ static void check_rounded(enum pq_scheme scheme, int group) {
     struct pq_inputs inputs;
     CHECK_OK(pq_linear_from_rounded(&linear, &r, bias, pool, &err));
     const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
-    void *memory = aligned_alloc(64, (pq_rows_bytes(1, K) + 63) / 64 * 64);
+    void *memory = aligned_alloc(64, (pq_rows_bytes(linear.kind, 1, K) + 63) / 64 * 64);
     void *scratch[8];
     for (int t = 0; t < pq_pool_threads(pool); t++)
         scratch[t] = malloc(pq_rows_scratch(PQ_KIND_I8, K) + pq_multiply_scratch(K, false));
