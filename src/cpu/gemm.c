@@ -177,8 +177,10 @@ static void put_tile(const struct pq_rows *rows, const struct pq_elementwise *e,
                      const void *units, uint32_t *tile) {
     int height = tile_rows(rows->m, t);
     size_t each = (size_t)rows->units * 4;
-    e->interleave(tile, height, units, height, rows->units);
-    memcpy(rows->x + (size_t)pq_first_row(rows->m, t) * each, tile, (size_t)height * each);
+    if (height > 1)
+        e->interleave(tile, height, units, height, rows->units);
+    memcpy(rows->x + (size_t)pq_first_row(rows->m, t) * each, height > 1 ? tile : units,
+           (size_t)height * each);
 }
 
 /* Who puts a tile's last part puts the tile. */
