@@ -21,5 +21,12 @@ void *pq_arena_take(struct pq_arena *arena, size_t bytes);
 static inline size_t pq_arena_piece(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
+/* The next `bytes` at base, of which *used are taken; NULL where base is, to add up what is needed.
+ */
+static inline void *pq_arena_cut(unsigned char *base, size_t *used, size_t bytes) {
+    void *piece = base ? base + *used : NULL;
+    *used += pq_arena_piece(bytes);
+    return piece;
+}
 
 #endif

@@ -5,6 +5,8 @@
  * stream past it, so weights come from memory once for each band, in order. */
 #include "cpu/gemm.h"
 
+#include "base/arena.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -17,14 +19,10 @@ enum {
     FETCH_ROWS = 5,  /* with fewer, a tile fetches what it will meet itself */
 };
 
-static size_t align64(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 /* Of a panel's multipliers, bias and scales. */
 static size_t head_bytes(const struct pq_linear *linear) {
     int floats = pq_takes_integers(linear) ? 2 * PQ_NR : PQ_NR;
-    return align64(linear->mult_bytes) + (size_t)floats * sizeof(float);
+    return pq_arena_piece(linear->mult_bytes) + (size_t)floats * sizeof(float);
 }
 
 void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
@@ -55,7 +53,7 @@ void pq_linears_alternate(struct pq_linear *first, struct pq_linear *second) {
 
 struct pq_panel pq_linear_panel(const struct pq_linear *linear, int index) {
     unsigned char *at = linear->panels + (size_t)index * linear->stride;
-    float *bias = (float *)(at + align64(linear->mult_bytes));
+    float *bias = (float *)(at + pq_arena_piece(linear->mult_bytes));
     return (struct pq_panel){.mults = at,
                              .bias = bias,
                              .scale = pq_takes_integers(linear) ? bias + PQ_NR : NULL,
@@ -69,23 +67,16 @@ size_t pq_linear_bytes(const struct pq_linear *linear) {
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-/* The next `bytes` at base, where there is memory. */
-static void *cut(unsigned char *base, size_t *used, size_t bytes) {
-    void *piece = base ? base + *used : NULL;
-    *used += align64(bytes);
-    return piece;
-}
-
 /* Places what rows of the kind and m consist of; returns its size. */
 static size_t place(struct pq_rows *rows, unsigned char *base) {
     size_t m = (size_t)rows->m, units = (size_t)rows->units, used = 0;
-    rows->x = cut(base, &used, m * units * 4);
-    rows->apart = cut(base, &used, m * units * 4);
-    rows->made = cut(base, &used, (size_t)pq_tiles(rows->m) * sizeof *rows->made);
+    rows->x = pq_arena_cut(base, &used, m * units * 4);
+    rows->apart = pq_arena_cut(base, &used, m * units * 4);
+    rows->made = pq_arena_cut(base, &used, (size_t)pq_tiles(rows->m) * sizeof *rows->made);
     if (rows->kind == PQ_KIND_I8) {
-        rows->scale = cut(base, &used, m * sizeof *rows->scale);
-        rows->start = cut(base, &used, m * sizeof *rows->start);
-        rows->sums = cut(base, &used, m * units * 4 / PQ_BLOCK * sizeof *rows->sums);
+        rows->scale = pq_arena_cut(base, &used, m * sizeof *rows->scale);
+        rows->start = pq_arena_cut(base, &used, m * sizeof *rows->start);
+        rows->sums = pq_arena_cut(base, &used, m * units * 4 / PQ_BLOCK * sizeof *rows->sums);
     }
     return used;
 }
@@ -140,7 +131,7 @@ static struct draft draft_at(const struct pq_rows *rows, void *temp) {
 size_t pq_rows_scratch(enum pq_kind kind, int k) {
     struct pq_rows rows = rows_of(kind, PQ_MR, k);
     int padded = rows.units * pq_unit_values(kind), blocks = padded / PQ_BLOCK;
-    return align64((size_t)(padded + 2 * PQ_MR * rows.units + PQ_MR * blocks) * 4);
+    return pq_arena_piece((size_t)(padded + 2 * PQ_MR * rows.units + PQ_MR * blocks) * 4);
 }
 
 /* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.

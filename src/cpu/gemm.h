@@ -96,8 +96,9 @@ size_t pq_rows_bytes(enum pq_kind kind, int m, int k);
 void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind kind, int m, int k,
                    void *memory);
 /* Rows are made in parts of a tile, from x [k]: each row r + i, i < n, of a part is set, then the
- * part is put.  temp, pq_rows_scratch bytes, holds it until then.  Different parts may be made at
- * the same time; a tile can be multiplied once its last one was put. */
+ * part is put, once after pq_rows_place.  temp, pq_rows_scratch bytes, holds it until then.
+ * Different parts may be made at the same time; a tile can be multiplied once its last one was put.
+ */
 size_t pq_rows_scratch(enum pq_kind kind, int k);
 void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
                  const float *x, int k, void *temp);

@@ -1,5 +1,7 @@
 #include "model/attention.h"
 
+#include "base/arena.h"
+
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -61,13 +63,6 @@ struct work {
     struct upcoming upcoming;
 };
 
-/* The next `bytes` at base, where there is memory. */
-static void *cut(unsigned char *base, size_t *used, size_t bytes) {
-    void *piece = base ? base + *used : NULL;
-    *used += (bytes + 63) / 64 * 64;
-    return piece;
-}
-
 /* Places the scratch of a thread; returns its size. */
 static size_t place(struct work *w, unsigned char *base, int head_dim) {
     size_t d = (size_t)head_dim, longest = d > PQ_KV_BLOCK ? d : PQ_KV_BLOCK, used = 0;
@@ -75,15 +70,15 @@ static size_t place(struct work *w, unsigned char *base, int head_dim) {
     size_t sums = sums_floats(PQ_MR, head_dim) * sizeof(float);
     for (int t = 0; t < TILES; t++) {
         struct tile *tile = &w->tiles[t];
-        tile->q = cut(base, &used, PQ_MR * d * unit);
-        tile->scores = cut(base, &used, PQ_MR * PQ_KV_BLOCK * sizeof(float));
-        tile->p = cut(base, &used, PQ_MR * PQ_KV_BLOCK * unit);
-        tile->total = cut(base, &used, sums);
-        tile->part = cut(base, &used, sums);
+        tile->q = pq_arena_cut(base, &used, PQ_MR * d * unit);
+        tile->scores = pq_arena_cut(base, &used, PQ_MR * PQ_KV_BLOCK * sizeof(float));
+        tile->p = pq_arena_cut(base, &used, PQ_MR * PQ_KV_BLOCK * unit);
+        tile->total = pq_arena_cut(base, &used, sums);
+        tile->part = pq_arena_cut(base, &used, sums);
     }
-    w->rows = cut(base, &used, PQ_MR * longest * unit);
-    w->wide = cut(base, &used, (size_t)PQ_KV_BLOCK * PQ_NR * sizeof(float));
-    w->query = cut(base, &used, d * sizeof(float));
+    w->rows = pq_arena_cut(base, &used, PQ_MR * longest * unit);
+    w->wide = pq_arena_cut(base, &used, (size_t)PQ_KV_BLOCK * PQ_NR * sizeof(float));
+    w->query = pq_arena_cut(base, &used, d * sizeof(float));
     return used;
 }
 

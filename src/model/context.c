@@ -15,9 +15,8 @@ static int widest_input(const struct pq_config *c) {
     return attention > mlp ? attention : mlp;
 }
 
-/* What a task needs at most: a row of floats and a part of a tile in the forms that are
- * multiplied, an
- * unpacked panel, or a tile of attention. */
+/* What a task needs at most: a row of floats and a part of a tile in the forms that are multiplied,
+ * an unpacked panel, or a tile of attention. */
 static size_t thread_bytes(const struct pq_model *model) {
     const struct pq_config *c = &model->config;
     int widest = widest_input(c);
