@@ -297,8 +297,8 @@ static void multiply_tile(const struct section *s, const struct panel *p, const 
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
         int blocks = rows->units * 4 / PQ_BLOCK;
         if (p->unpacked && t->before == 0)
-            s->ops->tile_unpack(acc, t->rows, rows->start + t->first, x, p->unpacked, &p->four,
-                                blocks, ahead);
+            s->ops->tile_unpack(acc, t->rows, rows->start + t->first, x, p->unpacked, t->after > 0,
+                                &p->four, blocks, ahead);
         else if (p->bytes)
             s->ops->tile_i8(acc, t->rows, rows->start + t->first, x, p->bytes, rows->units, ahead);
         else

@@ -64,10 +64,10 @@ typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t 
 /* out [blocks * 8][PQ_NR][4] = code * mult + 128: the panel that pq_tile_i8_fn takes. */
 typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
 
-/* The first of several tiles past a 4-bit panel: out as above, for the tiles that follow, and acc
- * as pq_tile_i8_fn sums it. */
+/* The first tile past a 4-bit panel: acc as pq_tile_i8_fn sums it and, if `keep`, out as above for
+ * the tiles that follow.  Otherwise out is left with anything. */
 typedef void pq_tile_unpack_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
-                               uint8_t *out, const struct pq_panel4 *w, int blocks,
+                               uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
                                struct pq_ahead ahead);
 
 /* acc[r][c] = sum_j x[r][j] * w[c][j] in FP32, added to acc where `add`: products of bf16 or f32

@@ -113,29 +113,38 @@ static void tile_i4(void) {
             }
 }
 
-static void tile_unpack(void) {
+static void unpack_case(int rows, int blocks, int shift, bool keep) {
     enum { BLOCKS = 5, BYTES = BLOCKS * PQ_BLOCK * PQ_NR };
     static uint8_t a[BYTES + GUARD], b[BYTES + GUARD];
+    int bytes = blocks * PQ_BLOCK * PQ_NR;
+    fill_bytes(x, (size_t)(blocks * PQ_BLOCK * rows), -127, 127);
+    fill_bytes(w, BYTES / 2, 0, 255);
+    fill_mults(BLOCKS);
+    fill_sums();
+    start_sums(rows, blocks * 8);
+    struct pq_panel4 panel = {w, mults, shift};
+    memset(a, 0xaa, sizeof a);
+    memset(b, 0xaa, sizeof b);
+    pq_unpack_i4_c(a, &panel, blocks);
+    pq_tile_i8_c(want, rows, starts, x, a, blocks * 8, ahead(w));
+    ops->tile_unpack(got, rows, starts, x, b, keep, &panel, blocks, ahead(w));
+    for (int i = keep ? 0 : bytes; i < bytes + GUARD; i++)
+        if (a[i] != b[i])
+            FAIL("rows %d blocks %d shift %d keep %d: byte %d is %d, not %d", rows, blocks, shift,
+                 keep, i, b[i], a[i]);
+    int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
+    if (i >= 0)
+        FAIL("rows %d blocks %d shift %d keep %d: element %d is %d, not %d", rows, blocks, shift,
+             keep, i, got[i], want[i]);
+}
+
+static void tile_unpack(void) {
     for (int rows = 1; rows <= PQ_MR; rows++)
-        for (int shift = 0; shift < 3; shift++) {
-            fill_bytes(x, BLOCKS * PQ_BLOCK * (size_t)rows, -127, 127);
-            fill_bytes(w, BYTES / 2, 0, 255);
-            fill_mults(BLOCKS);
-            fill_sums();
-            start_sums(rows, BLOCKS * 8);
-            struct pq_panel4 panel = {w, mults, shift};
-            memset(a, 0xaa, sizeof a);
-            memset(b, 0xaa, sizeof b);
-            pq_unpack_i4_c(a, &panel, BLOCKS);
-            pq_tile_i8_c(want, rows, starts, x, a, BLOCKS * 8, ahead(w));
-            ops->tile_unpack(got, rows, starts, x, b, &panel, BLOCKS, ahead(w));
-            for (int i = 0; i < BYTES + GUARD; i++)
-                if (a[i] != b[i])
-                    FAIL("rows %d shift %d: byte %d is %d, not %d", rows, shift, i, b[i], a[i]);
-            int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
-            if (i >= 0)
-                FAIL("rows %d shift %d: element %d is %d, not %d", rows, shift, i, got[i], want[i]);
-        }
+        for (int blocks = 1; blocks <= 5; blocks++)
+            for (int shift = 0; shift < 3; shift++) {
+                unpack_case(rows, blocks, shift, true);
+                unpack_case(rows, blocks, shift, false);
+            }
 }
 
 /* The two ways from 4-bit panels to sums agree: directly, and through bytes. */
@@ -152,7 +161,7 @@ static void i4_equals_unpacked(void) {
     memset(got, 0, sizeof got);
     ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS, ahead(w));
     start_sums(ROWS, BLOCKS * 8);
-    ops->tile_unpack(got, ROWS, starts, x, bytes, &panel, BLOCKS, ahead(w));
+    ops->tile_unpack(got, ROWS, starts, x, bytes, true, &panel, BLOCKS, ahead(w));
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 

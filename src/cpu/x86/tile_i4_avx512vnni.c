@@ -108,33 +108,56 @@ INLINE __m512i bytes_of(const uint8_t *codes, int high, __m512i mult, __m512i of
     return _mm512_add_epi8(_mm512_mullo_epi16(low_halves(c), mult), offset);
 }
 
+/* Four inputs of PQ_NR outputs as bytes. */
+INLINE void unpack(uint8_t *out, const uint8_t *codes, int high, const struct scaling *s) {
+    _mm512_storeu_si512(out, bytes_of(codes, high, s->mult[0], s->offset[0]));
+    _mm512_storeu_si512(out + 64, bytes_of(codes + 64, high, s->mult[1], s->offset[1]));
+}
+
+INLINE void multiply(const int rows, __m512i (*sum)[2], const uint8_t *bytes, const int32_t *x) {
+    pq_add_products(rows, sum, _mm512_loadu_si512(bytes), _mm512_loadu_si512(bytes + 64), x);
+}
+
+/* A block is unpacked beside the products of the one before it: those of its own would wait the
+ * dozen cycles that a byte is in the making.  What is not kept takes turns in two blocks. */
 INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
-                           uint8_t *out, const struct pq_panel4 *w, int blocks,
+                           uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
                            struct pq_ahead ahead) {
-    const uint8_t *codes = w->codes;
-    struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
+    const int unit = PQ_NR * 4, units = PQ_BLOCK / 4; /* bytes; of a block */
+    const uint8_t *codes = w->codes, *bytes = out;
+    struct pq_fetch fetch = pq_fetch_begin(ahead, (blocks + 1) * units / 2);
+    struct scaling s = scaling_of(w, 0);
+    KEEP_LOOP
+    for (int i = 0; i < units; i += 2, codes += unit) {
+        unpack(out + i * unit, codes, 0, &s);
+        unpack(out + (i + 1) * unit, codes, 1, &s);
+    }
     __m512i sum[PQ_MR][2];
     pq_begin_sums(rows, sum, start);
-    for (int b = 0; b < blocks; b++) {
-        struct scaling s = scaling_of(w, b);
+    for (int b = 1; b < blocks; b++) {
+        uint8_t *next = out + (keep ? b : b % 2) * units * unit;
+        s = scaling_of(w, b);
         KEEP_LOOP
-        for (int i = 0; i < PQ_BLOCK / 8; i++, codes += PQ_NR * 4) {
+        for (int i = 0; i < units; i += 2, codes += unit) {
             pq_fetch(&fetch);
             UNROLL
-            for (int high = 0; high < 2; high++, x += rows, out += PQ_NR * 4) {
-                __m512i w0 = bytes_of(codes, high, s.mult[0], s.offset[0]);
-                __m512i w1 = bytes_of(codes + 64, high, s.mult[1], s.offset[1]);
-                _mm512_storeu_si512(out, w0);
-                _mm512_storeu_si512(out + 64, w1);
-                pq_add_products(rows, sum, w0, w1, x);
+            for (int high = 0; high < 2; high++, x += rows) {
+                unpack(next + (i + high) * unit, codes, high, &s);
+                multiply(rows, sum, bytes + (i + high) * unit, x);
             }
         }
+        bytes = next;
+    }
+    KEEP_LOOP
+    for (int i = 0; i < units; i++, bytes += unit, x += rows) {
+        pq_fetch(&fetch);
+        multiply(rows, sum, bytes, x);
     }
     pq_end_sums(rows, acc, sum);
 }
 
 void pq_tile_unpack_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
-                               uint8_t *out, const struct pq_panel4 *w, int blocks,
+                               uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
                                struct pq_ahead ahead) {
-    ROWS_SWITCH(rows, unpacking_tile, acc, start, x, out, w, blocks, ahead)
+    ROWS_SWITCH(rows, unpacking_tile, acc, start, x, out, keep, w, blocks, ahead)
 }
