@@ -331,9 +331,11 @@ const char *pq_operator_name(enum pq_operator op); /* "embedding", "rows for q,k
 
 /* What an operator of all layers took, and what it had to do: operations in 8 bits and in floating
  * point, 2 a multiply-add, attention's for what each token sees alone; bytes of weights, of the
- * cache and of activations, each counted once a call where it is read and where it is written. */
+ * cache and of activations, each counted once a call where it is read and where it is written.
+ * `typical` is what it would have taken if all layers of a call had taken what their median took:
+ * what somebody else on the machine takes of single layers is not in it. */
 struct pq_operator_cost {
-    double seconds, int8_ops, fp_ops, bytes;
+    double seconds, typical, int8_ops, fp_ops, bytes;
 };
 
 struct pq_profile {

@@ -88,6 +88,7 @@ struct pq_bench_part {
     double share; /* of the limit: the time that arithmetic or memory at their best would take, the
                      longer of the two, to the time taken; 0: there is nothing to compare with */
     bool memory;  /* the longer is memory's */
+    double typical_ms, typical_share; /* had all layers taken what their median took */
 };
 
 /* The parts of the round at the median (the slower of the two in the middle). */

@@ -30,11 +30,13 @@ static double least(const struct pq_operator_cost *cost, const struct limits *li
 static struct pq_bench_part part_of(const struct pq_operator_cost *cost, double least_s,
                                     double whole, int steps) {
     double s = cost->seconds;
-    struct pq_bench_part part = {.ms = 1e3 * s / steps, .of_all = s / whole};
+    struct pq_bench_part part = {
+        .ms = 1e3 * s / steps, .of_all = s / whole, .typical_ms = 1e3 * cost->typical / steps};
     if (s > 0) {
         part.gops = 1e-9 * (cost->int8_ops + cost->fp_ops) / s;
         part.gbs = 1e-9 * cost->bytes / s;
         part.share = least_s / s;
+        part.typical_share = least_s / cost->typical;
     }
     return part;
 }
@@ -71,12 +73,15 @@ struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int in
         p.part[op] = part_of(&cost[op], s, round->seconds, steps);
         p.part[op].memory = memory;
         between.seconds -= cost[op].seconds;
+        all.typical += cost[op].typical;
         all.int8_ops += cost[op].int8_ops;
         all.fp_ops += cost[op].fp_ops;
         all.bytes += cost[op].bytes;
         all_least += s;
         known &= s > 0;
     }
+    between.typical = between.seconds;
+    all.typical += between.seconds;
     p.between = part_of(&between, 0, round->seconds, steps);
     p.all = part_of(&all, known ? all_least : 0, round->seconds, steps);
     fit(&p, subject->engine.config, &bench->work[w], cost[PQ_OP_ATTENTION].fp_ops);
@@ -92,6 +97,13 @@ static void add_number(struct pq_table *table, double value) {
         pq_table_add(table, "-");
 }
 
+static void add_share(struct pq_table *table, double share) {
+    if (share > 0)
+        pq_table_add(table, "%.0f %%", 100 * share);
+    else
+        pq_table_add(table, "-");
+}
+
 static void add_part(struct pq_table *table, const char *name, const struct pq_bench_part *part,
                      const char *limit) {
     pq_table_add(table, "%s", name);
@@ -99,17 +111,16 @@ static void add_part(struct pq_table *table, const char *name, const struct pq_b
     pq_table_add(table, "%.1f %%", 100 * part->of_all);
     add_number(table, part->gops);
     add_number(table, part->gbs);
-    if (part->share > 0)
-        pq_table_add(table, "%.0f %%", 100 * part->share);
-    else
-        pq_table_add(table, "-");
+    add_share(table, part->share);
+    pq_table_add(table, "%.3f", part->typical_ms);
+    add_share(table, part->typical_share);
     pq_table_add(table, "%s", part->share > 0 ? limit : "-");
 }
 
 static void print_parts(const struct pq_bench_profile *p) {
-    static const char *const heads[] = {"operator", "ms",       "of time", "GOPS",
-                                        "GB/s",     "of limit", "limit"};
-    struct pq_table table = {.columns = 7, .left = 1};
+    static const char *const heads[] = {"operator", "ms",          "of time",  "GOPS", "GB/s",
+                                        "of limit", "typical, ms", "of limit", "limit"};
+    struct pq_table table = {.columns = 9, .left = 1};
     for (int i = 0; i < table.columns; i++)
         pq_table_add(&table, "%s", heads[i]);
     for (enum pq_operator op = 0; op < PQ_OPERATORS; op++)
@@ -154,15 +165,18 @@ void pq_bench_print_profile(const struct pq_bench *bench) {
             print_parts(&p);
         }
     }
+    printf("\ntypical: as if all layers had taken what the median layer of their call took\n");
     print_growth(bench);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *part_json(const char *name, const struct pq_bench_part *part) {
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:s}", "operator", name, "ms", part->ms,
-                     "of_all", part->of_all, "gops", part->gops, "gbs", part->gbs, "limit_share",
-                     part->share, "limit", part->memory ? "memory" : "arithmetic");
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "operator", name, "ms",
+                     part->ms, "of_all", part->of_all, "gops", part->gops, "gbs", part->gbs,
+                     "limit_share", part->share, "typical_ms", part->typical_ms,
+                     "typical_limit_share", part->typical_share, "limit",
+                     part->memory ? "memory" : "arithmetic");
 }
 
 json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int work) {
@@ -172,9 +186,10 @@ json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int wor
         json_array_append_new(parts, part_json(pq_operator_name(op), &p.part[op]));
     const struct pq_machine *m =
         &bench->subject[subject].round[work][(bench->repeat - 1) / 2].machine;
-    return json_pack("{s:f, s:f, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "int8_gops",
+    return json_pack("{s:f, s:f, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "int8_gops",
                      m->int8_gops, "bf16_gflops", m->bf16_gflops, "read_gbs", m->read_gbs,
                      "operators", parts, "between_ms", p.between.ms, "all_ms", p.all.ms,
-                     "limit_share", p.all.share, "once_ms", p.once_ms, "token_us", p.token_us,
-                     "pair_ns", p.pair_ns);
+                     "limit_share", p.all.share, "typical_ms", p.all.typical_ms,
+                     "typical_limit_share", p.all.typical_share, "once_ms", p.once_ms, "token_us",
+                     p.token_us, "pair_ns", p.pair_ns);
 }

@@ -54,6 +54,7 @@ static size_t place(struct pq_context *ctx, bool placing) {
         {&s->chunks, sequences * sizeof *s->chunks},
         {&s->first_task, (sequences + 1) * sizeof *s->first_task},
         {&s->thread, threads * sizeof *s->thread},
+        {&ctx->profile_times, (size_t)(PQ_OPERATORS * c->layers) * sizeof *ctx->profile_times},
         {&ctx->length, sequences * sizeof *ctx->length},
     };
     size_t bytes = 0, each = pq_arena_piece(thread_bytes(ctx->model));

@@ -34,6 +34,8 @@ struct pq_context {
     void *watch_user;
     struct pq_profile *profile; /* borrowed; NULL: nobody measures */
     double profile_mark;        /* when the operator that is running began */
+    double *profile_times;      /* [PQ_OPERATORS][layers], seconds of this call's */
+    int profiled[PQ_OPERATORS]; /* so many of them */
 };
 
 /* Have the angles of positions 0 .. positions-1 ready: they are computed once. */

@@ -101,6 +101,7 @@ enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, i
     }
     if (wanted > 0)
         pq_pass_head(&p, ctx->scratch.wanted, wanted, logits);
+    pq_profile_finish(ctx);
     for (int i = 0; i < n; i++)
         ctx->length[feeds[i].sequence] += feeds[i].n;
     return PQ_OK;

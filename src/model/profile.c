@@ -1,5 +1,6 @@
 #include "model/profile.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 /* ---- Time ------------------------------------------------------------------------------------ */
@@ -18,9 +19,29 @@ void pq_profile_begin(struct pq_context *ctx) {
 void pq_profile_end(struct pq_context *ctx, enum pq_operator op) {
     if (!ctx->profile)
         return;
-    double end = now();
-    ctx->profile->cost[op].seconds += end - ctx->profile_mark;
+    double end = now(), seconds = end - ctx->profile_mark;
+    ctx->profile->cost[op].seconds += seconds;
+    ctx->profile_times[op * ctx->model->config.layers + ctx->profiled[op]++] = seconds;
     ctx->profile_mark = end;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void pq_profile_finish(struct pq_context *ctx) {
+    if (!ctx->profile)
+        return;
+    for (enum pq_operator op = 0; op < PQ_OPERATORS; op++) {
+        double *times = ctx->profile_times + op * ctx->model->config.layers;
+        int n = ctx->profiled[op];
+        if (n == 0)
+            continue;
+        qsort(times, (size_t)n, sizeof *times, compare);
+        ctx->profile->cost[op].typical += n * (times[(n - 1) / 2] + times[n / 2]) / 2;
+        ctx->profiled[op] = 0;
+    }
 }
 
 /* ---- Work ------------------------------------------------------------------------------------ */

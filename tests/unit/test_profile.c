@@ -92,6 +92,16 @@ static void test_the_parts_are_within_the_whole(void) {
     CHECK(sum < whole);
 }
 
+/* A median of positive times is at most twice their mean; one alone is its own. */
+static void test_the_typical_is_of_medians(void) {
+    struct pq_profile p = {0};
+    CHECK_OK(prefill(&p, TOKENS, logits[0]));
+    for (enum pq_operator op = 0; op < PQ_OPERATORS; op++)
+        CHECK(p.cost[op].typical > 0 && p.cost[op].typical <= 2 * p.cost[op].seconds);
+    CHECK(p.cost[PQ_OP_EMBED].typical == p.cost[PQ_OP_EMBED].seconds);
+    CHECK(p.cost[PQ_OP_HEAD].typical == p.cost[PQ_OP_HEAD].seconds);
+}
+
 static void test_nothing_changes(void) {
     struct pq_profile p = {0};
     size_t bytes = (size_t)config->vocab * sizeof(float);
@@ -121,6 +131,7 @@ int main(void) {
     RUN(test_the_work_is_the_models);
     RUN(test_chunks_do_the_same_work_and_read_weights_again);
     RUN(test_the_parts_are_within_the_whole);
+    RUN(test_the_typical_is_of_medians);
     RUN(test_nothing_changes);
     RUN(test_every_operator_has_its_name);
     pq_model_close(model);
