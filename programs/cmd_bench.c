@@ -197,11 +197,10 @@ const struct pq_command pq_command_bench = {
         "products from registers, and reading memory.\n"
         "--profile takes the run at the median.  An operator's limit is the time in which its\n"
         "operations at the peak of products, or what it reads and writes at the speed of memory,\n"
-        "would be done, whichever is longer; activations that stay in caches can be faster.  All "
-        "of\n"
-        "it follows ms = once + layers x (tokens x us + pairs x ns): a pair is a token and one "
-        "that\n"
-        "its attention sees.\n",
+        "would be done, whichever is longer; activations that stay in caches can be faster.\n"
+        "Typical is as if all layers of a call had taken what their median took: neighbours\n"
+        "on the machine disturb single layers.  All of it follows ms = once + layers x\n"
+        "(tokens x us + pairs x ns): a pair is a token and one that its attention sees.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_bench,
