@@ -65,7 +65,7 @@ typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t 
 typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
 
 /* The first tile past a 4-bit panel: acc as pq_tile_i8_fn sums it and, if `keep`, out as above for
- * the tiles that follow.  Otherwise out is left with anything. */
+ * the tiles that follow; if not, out is room to work in. */
 typedef void pq_tile_unpack_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
                                uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
                                struct pq_ahead ahead);

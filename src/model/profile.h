@@ -10,7 +10,7 @@ void pq_profile_begin(struct pq_context *ctx);
 /* It ends, and the next begins unless pq_profile_begin says so later.  Not more often than there
  * are layers between two calls of pq_profile_finish. */
 void pq_profile_end(struct pq_context *ctx, enum pq_operator op);
-/* A forward call ends. */
+/* A forward call ends, and what is typical of it is added. */
 void pq_profile_finish(struct pq_context *ctx);
 
 /* Add the operations and bytes of all operators of a call, its chunks laid out, with logits of

@@ -123,7 +123,7 @@ INLINE void multiply(const int rows, __m512i (*sum)[2], const uint8_t *bytes, co
 INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
                            uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
                            struct pq_ahead ahead) {
-    const int unit = PQ_NR * 4, units = PQ_BLOCK / 4; /* bytes; of a block */
+    const int unit = PQ_NR * 4, units = PQ_BLOCK / 4; /* a unit's bytes, a block's units */
     const uint8_t *codes = w->codes, *bytes = out;
     struct pq_fetch fetch = pq_fetch_begin(ahead, (blocks + 1) * units / 2);
     struct scaling s = scaling_of(w, 0);
