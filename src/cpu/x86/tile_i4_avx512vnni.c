@@ -114,10 +114,6 @@ INLINE void unpack(uint8_t *out, const uint8_t *codes, int high, const struct sc
     _mm512_storeu_si512(out + 64, bytes_of(codes + 64, high, s->mult[1], s->offset[1]));
 }
 
-INLINE void multiply(const int rows, __m512i (*sum)[2], const uint8_t *bytes, const int32_t *x) {
-    pq_add_products(rows, sum, _mm512_loadu_si512(bytes), _mm512_loadu_si512(bytes + 64), x);
-}
-
 /* A block is unpacked beside the products of the one before it: those of its own would wait the
  * dozen cycles that a byte is in the making.  What is not kept takes turns in two blocks. */
 INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
@@ -143,7 +139,7 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
             UNROLL
             for (int high = 0; high < 2; high++, x += rows) {
                 unpack(next + (i + high) * unit, codes, high, &s);
-                multiply(rows, sum, bytes + (i + high) * unit, x);
+                pq_add_products(rows, sum, bytes + (i + high) * unit, x);
             }
         }
         bytes = next;
@@ -151,7 +147,7 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
     KEEP_LOOP
     for (int i = 0; i < units; i++, bytes += unit, x += rows) {
         pq_fetch(&fetch);
-        multiply(rows, sum, bytes, x);
+        pq_add_products(rows, sum, bytes, x);
     }
     pq_end_sums(rows, acc, sum);
 }

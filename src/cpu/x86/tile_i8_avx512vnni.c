@@ -12,8 +12,7 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32
     struct pq_fetch fetch = pq_fetch_begin(ahead, units);
     for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
         pq_fetch(&fetch);
-        __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
-        pq_add_products(rows, sum, w0, w1, x);
+        pq_add_products(rows, sum, w, x);
     }
     pq_end_sums(rows, acc, sum);
 }

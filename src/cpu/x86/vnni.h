@@ -18,9 +18,9 @@ static inline __attribute__((always_inline)) __m512i pq_dpbusd(__m512i sum, __m5
     return sum;
 }
 
-/* Four inputs of PQ_NR outputs, w0 and w1, times those of the rows: x [rows] units. */
-INLINE void pq_add_products(const int rows, __m512i (*sum)[2], __m512i w0, __m512i w1,
-                            const int32_t *x) {
+/* Four inputs of PQ_NR outputs, w, times those of the rows: x [rows] units. */
+INLINE void pq_add_products(const int rows, __m512i (*sum)[2], const uint8_t *w, const int32_t *x) {
+    __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
     UNROLL
     for (int r = 0; r < rows; r++) {
         __m512i xr = _mm512_set1_epi32(x[r]);
