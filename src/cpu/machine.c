@@ -1,10 +1,10 @@
 /* machine.c - what this machine can do, for speeds to be held against. */
 #include "base/arena.h"
+#include "base/sort.h"
 #include "base/threads.h"
 #include "cpu/ops.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -61,11 +61,6 @@ static void read_task(void *arg, int task, int thread) {
     p->work[task] = (double)p->each;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* rates[] = what the trials gave in units of work a second, the slowest first. */
 static void try_out(double rates[TRIALS], struct pq_pool *pool, struct probe *p, pq_task_fn *fn) {
     int threads = pq_pool_threads(pool);
@@ -78,7 +73,7 @@ static void try_out(double rates[TRIALS], struct pq_pool *pool, struct probe *p,
         if (i >= 0)
             rates[i] = work / seconds;
     }
-    qsort(rates, TRIALS, sizeof *rates, compare);
+    pq_sort(rates, TRIALS);
 }
 
 /* The best: the limit, not the average. */

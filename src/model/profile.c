@@ -1,6 +1,7 @@
 #include "model/profile.h"
 
-#include <stdlib.h>
+#include "base/sort.h"
+
 #include <time.h>
 
 /* ---- Time ------------------------------------------------------------------------------------ */
@@ -25,11 +26,6 @@ void pq_profile_end(struct pq_context *ctx, enum pq_operator op) {
     ctx->profile_mark = end;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 void pq_profile_finish(struct pq_context *ctx) {
     if (!ctx->profile)
         return;
@@ -38,7 +34,7 @@ void pq_profile_finish(struct pq_context *ctx) {
         int n = ctx->profiled[op];
         if (n == 0)
             continue;
-        qsort(times, (size_t)n, sizeof *times, compare);
+        pq_sort(times, n);
         ctx->profile->cost[op].typical += n * (times[(n - 1) / 2] + times[n / 2]) / 2;
         ctx->profiled[op] = 0;
     }
