@@ -107,6 +107,10 @@ struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int su
 const char *pq_bench_work_name(const struct pq_bench_work *work, char buf[64]);
 /* "1b (w8a8)" */
 const char *pq_bench_label(const struct pq_bench_subject *subject, char buf[256]);
+struct pq_table;
+/* Cells of a table: GOPS or GB/s, and a share in per cent; "-" where there is none. */
+void pq_bench_add_rate(struct pq_table *table, double value);
+void pq_bench_add_share(struct pq_table *table, double share);
 void pq_bench_print_profile(const struct pq_bench *bench);
 json_t *pq_bench_profile_json(const struct pq_bench *bench, int subject, int work);
 

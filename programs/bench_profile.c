@@ -90,30 +90,16 @@ struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int in
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-static void add_number(struct pq_table *table, double value) {
-    if (value > 0)
-        pq_table_add(table, value < 10 ? "%.2f" : "%.0f", value);
-    else
-        pq_table_add(table, "-");
-}
-
-static void add_share(struct pq_table *table, double share) {
-    if (share > 0)
-        pq_table_add(table, "%.0f %%", 100 * share);
-    else
-        pq_table_add(table, "-");
-}
-
 static void add_part(struct pq_table *table, const char *name, const struct pq_bench_part *part,
                      const char *limit) {
     pq_table_add(table, "%s", name);
     pq_table_add(table, "%.3f", part->ms);
     pq_table_add(table, "%.1f %%", 100 * part->of_all);
-    add_number(table, part->gops);
-    add_number(table, part->gbs);
-    add_share(table, part->share);
+    pq_bench_add_rate(table, part->gops);
+    pq_bench_add_rate(table, part->gbs);
+    pq_bench_add_share(table, part->share);
     pq_table_add(table, "%.3f", part->typical_ms);
-    add_share(table, part->typical_share);
+    pq_bench_add_share(table, part->typical_share);
     pq_table_add(table, "%s", part->share > 0 ? limit : "-");
 }
 

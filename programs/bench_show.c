@@ -26,11 +26,14 @@ const char *pq_bench_work_name(const struct pq_bench_work *work, char buf[64]) {
     return buf;
 }
 
-static void add_share(struct pq_table *table, double value, double share) {
+void pq_bench_add_rate(struct pq_table *table, double value) {
     if (value > 0)
         pq_table_add(table, value < 10 ? "%.2f" : "%.0f", value);
     else
         pq_table_add(table, "-");
+}
+
+void pq_bench_add_share(struct pq_table *table, double share) {
     if (share > 0)
         pq_table_add(table, "%.0f %%", 100 * share);
     else
@@ -53,8 +56,10 @@ static void print_speeds(const struct pq_bench *bench) {
             pq_table_add(&table, "%.1f", r.median);
             pq_table_add(&table, "%.1f .. %.1f", r.least, r.most);
             pq_table_add(&table, "%.1f", r.ms);
-            add_share(&table, r.gops, r.gops_share);
-            add_share(&table, r.gbs, r.gbs_share);
+            pq_bench_add_rate(&table, r.gops);
+            pq_bench_add_share(&table, r.gops_share);
+            pq_bench_add_rate(&table, r.gbs);
+            pq_bench_add_share(&table, r.gbs_share);
             if (bench->subjects > 1)
                 pq_table_add(&table, "%.2fx", r.median / first);
         }
