@@ -2,6 +2,7 @@
  *
  * Everything is written on the vectors of lanes.h, so every ISA returns the same bits.  The build
  * of this file with no ISA flags is the reference. */
+#include "cpu/hadamard_known.h"
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
 

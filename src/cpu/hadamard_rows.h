@@ -171,23 +171,69 @@ INLINE void PASTE_REAL(mix)(const int columns, REAL *x, int order, size_t stride
     }
 }
 
+/* A base on all of y, block by block of its columns. */
+static void PASTE_REAL(mix_all)(REAL *y, size_t n, int order, size_t stride, const uint8_t *signs) {
+    size_t block = stride * (size_t)order, columns = stride % (2 * REAL_LANES) == 0 ? 2 : 1;
+    for (size_t first = 0; first < n; first += block)
+        for (size_t i = 0; i < stride; i += columns * REAL_LANES) {
+            if (columns == 2)
+                PASTE_REAL(mix)(2, y + first + i, order, stride, signs);
+            else
+                PASTE_REAL(mix)(1, y + first + i, order, stride, signs);
+        }
+}
+
+/* One that the compiler knows, on `order` vectors: nothing is looked up, and with 32 registers the
+ * sums of order 12 stay in them. */
+INLINE void PASTE_REAL(mix_known)(const struct known base, REAL *x, size_t stride) {
+    const VECTOR plus = (REAL)1 - (VECTOR){0}, minus = (REAL)-1 - (VECTOR){0};
+    VECTOR sums[KNOWN_BASE / 4][8][2];
+    UNROLL
+    for (int g = 0; g < base.order / 4; g++)
+        PASTE_REAL(tabulate)(1, sums[g], x + (size_t)g * 4 * stride, stride);
+    UNROLL
+    for (int out = 0; out < base.order; out++) {
+        int s = known_signs(base, 0, out);
+        VECTOR y = s % 2 ? -sums[0][s / 2][0] : sums[0][s / 2][0];
+        UNROLL
+        for (int g = 1; g < base.order / 4; g++) {
+            s = known_signs(base, g, out);
+            y = PASTE_REAL(signed_add)(sums[g][s / 2][0], s % 2 ? minus : plus, y);
+        }
+        PASTE_REAL(put)(x + (size_t)out * stride, y);
+    }
+}
+
+INLINE void PASTE_REAL(mix_all_known)(const struct known base, REAL *y, size_t n, size_t stride) {
+    size_t block = stride * (size_t)base.order;
+    for (size_t first = 0; first < n; first += block)
+        for (size_t i = 0; i < stride; i += REAL_LANES)
+            PASTE_REAL(mix_known)(base, y + first + i, stride);
+}
+
+#define KNOWN_CASE(order, symbols)                                                                 \
+    case order:                                                                                    \
+        if (transposed)                                                                            \
+            PASTE_REAL(mix_all_known)((struct known){order, symbols, true}, y, n, stride);         \
+        else                                                                                       \
+            PASTE_REAL(mix_all_known)((struct known){order, symbols, false}, y, n, stride);        \
+        break;
+
 static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool transposed) {
     size_t stride = (size_t)h->width, n = (size_t)h->n;
     PASTE_REAL(butterflies)(y, x, h->n, h->width, (REAL)(1 / sqrt((double)h->n)));
     for (int b = h->bases - 1; b >= 0; b--) {
-        const uint8_t *signs = transposed ? h->signs_t[b] : h->signs[b];
-        size_t block = stride * (size_t)h->base[b];
-        size_t columns = stride % (2 * REAL_LANES) == 0 ? 2 : 1;
-        for (size_t first = 0; first < n; first += block)
-            for (size_t i = 0; i < stride; i += columns * REAL_LANES) {
-                if (columns == 2)
-                    PASTE_REAL(mix)(2, y + first + i, h->base[b], stride, signs);
-                else
-                    PASTE_REAL(mix)(1, y + first + i, h->base[b], stride, signs);
-            }
-        stride = block;
+        switch (h->base[b]) {
+            KNOWN_CASE(12, symbols_11)
+            KNOWN_CASE(20, symbols_19)
+        default:
+            PASTE_REAL(mix_all)
+            (y, n, h->base[b], stride, transposed ? h->signs_t[b] : h->signs[b]);
+        }
+        stride *= (size_t)h->base[b];
     }
 }
 
+#undef KNOWN_CASE
 #undef EACH_COLUMN
 #undef VECTOR
