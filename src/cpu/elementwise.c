@@ -60,22 +60,20 @@ enum { ABREAST = 1 };
         NEXT(v);                                                                                   \
     }
 
-/* v = exp(v) of v cut off at -87.3 and 87.3, NaN too: 2^n * exp(r), |r| <= ln(2)/2, r in two parts
- * (Cody & Waite), Taylor's series to r^7 with r^7 replaced by the nearest odd polynomial of lower
- * degree (Chebyshev's economization), which is off by less than 2^-28 relative. */
+/* v = exp(-v) of v cut off at -87.3 and 87.3, NaN too: 2^n * exp(-r), |r| <= ln(2)/2, r in two
+ * parts (Cody & Waite), exp(-r) by the polynomial of least relative error, 1.1e-7, whose value and
+ * slope at 0 are right. */
 INLINE void exp_abreast(f32v *v) {
-    f32v most = splat(87.3f), shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
-    STEP(r[j], (f32v)smaller_int((i32v)size_of(v[j]), (i32v)most));
-    STEP(v[j], (f32v)((i32v)r[j] | ((i32v)v[j] & INT32_MIN)));
-    STEP(shifted[j], fused(v[j], splat(1.44269504f), splat(ROUNDER)));
+    f32v shifted[ABREAST], n[ABREAST], r[ABREAST], p[ABREAST];
+    STEP(v[j], larger(smaller(v[j], splat(87.3f)), splat(-87.3f)));
+    STEP(shifted[j], fused(v[j], splat(-1.44269504f), splat(ROUNDER)));
     STEP(n[j], shifted[j] - ROUNDER);
-    STEP(r[j], fused(n[j], splat(-0.693359375f), v[j]));
-    STEP(r[j], fused(n[j], splat(2.12194440e-4f), r[j]));
-    STEP(p[j], fused(r[j], splat(1.0f / 720), splat(0.0083750394f)));
-    STEP(p[j], fused(p[j], r[j], splat(1.0f / 24)));
-    STEP(p[j], fused(p[j], r[j], splat(0.16666416f)));
-    STEP(p[j], fused(p[j], r[j], splat(0.5f)));
-    STEP(p[j], fused(p[j], r[j], splat(1.0f)));
+    STEP(r[j], fused(n[j], splat(0.693359375f), v[j]));
+    STEP(r[j], fused(n[j], splat(-2.12194440e-4f), r[j]));
+    STEP(p[j], fused(r[j], splat(-8.312516e-3f), splat(4.1890203e-2f)));
+    STEP(p[j], fused(p[j], r[j], splat(-0.16667115f)));
+    STEP(p[j], fused(p[j], r[j], splat(0.49999231f)));
+    STEP(p[j], fused(p[j], r[j], splat(-1.0f)));
     STEP(p[j], fused(p[j], r[j], splat(1.0f)));
     STEP(v[j], (f32v)((u32v)p[j] + ((u32v)shifted[j] << 23)));
 }
@@ -283,23 +281,26 @@ static void finish_fp(float *y, size_t ldy, const float *acc, int rows, const fl
     }
 }
 
-/* Vectors of all rows one after the other, the last one in the place of those past it.  Rows that
- * end early are made apart. */
+/* As many rows at a time as go abreast, the last one in the place of those past it.  Rows that end
+ * early are made apart. */
 static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, int rows, int n) {
+    enum { WIDTH = (int)ABREAST < (int)VECTORS ? (int)ABREAST : (int)VECTORS };
+    enum { HEIGHT = ABREAST / WIDTH };
     _Alignas(64) float apart[PQ_MR * PQ_NR];
     float *to = n < PQ_NR ? apart : y;
     size_t ld = n < PQ_NR ? PQ_NR : ldy;
-    for (int i = 0; i < rows * VECTORS; i += ABREAST) {
-        f32v g[ABREAST], v[ABREAST];
-        int at[ABREAST];
-        EACH at[j] = i + j < rows * VECTORS ? i + j : rows * VECTORS - 1;
-        EACH g[j] = load(gate + at[j] * LANES);
-        STEP(v[j], -g[j]);
-        exp_abreast(v);
-        STEP(v[j], g[j] / (1.0f + v[j]));
-        EACH store(to + (size_t)(at[j] / VECTORS) * ld + at[j] % VECTORS * LANES,
-                   v[j] * load(up + at[j] * LANES));
-    }
+    for (int r = 0; r < rows; r += HEIGHT)
+        for (int c = 0; c < VECTORS; c += WIDTH) {
+            f32v v[ABREAST], product[ABREAST];
+            size_t row[ABREAST], column[ABREAST];
+            EACH row[j] = (size_t)(r + j / WIDTH < rows ? r + j / WIDTH : rows - 1);
+            EACH column[j] = (size_t)((c + j % WIDTH) * LANES);
+            EACH v[j] = load(gate + row[j] * PQ_NR + column[j]);
+            exp_abreast(v);
+            STEP(v[j], load(gate + row[j] * PQ_NR + column[j]) / (1.0f + v[j]));
+            EACH product[j] = v[j] * load(up + row[j] * PQ_NR + column[j]);
+            EACH store(to + row[j] * ld + column[j], product[j]);
+        }
     if (n < PQ_NR)
         for (int r = 0; r < rows; r++)
             memcpy(y + (size_t)r * ldy, apart + r * PQ_NR, (size_t)n * sizeof *y);

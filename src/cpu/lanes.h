@@ -132,6 +132,19 @@ INLINE f32v larger(f32v a, f32v b) {
 #endif
 }
 
+/* a < b ? a : b. */
+INLINE f32v smaller(f32v a, f32v b) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
+    return (f32v)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return choose(a < b, a, b);
+#endif
+}
+
 /* a * b + c, rounded once: a step of a polynomial.  Where there is no such instruction, by the
  * library, so that every ISA returns the same bits. */
 INLINE f32v fused(f32v a, f32v b, f32v c) {
