@@ -12,8 +12,9 @@ struct pq_fetch {
     size_t step;
 };
 
-/* All of `ahead` in so many calls of pq_fetch, two lines each at most: of what is longer some lines
- * in between are left to the processor. */
+/* All of `ahead` in so many calls of pq_fetch, three lines each at most: a panel is little more
+ * than the two that a call's weights take.  Of what is longer some lines in between are left to the
+ * processor. */
 static inline __attribute__((always_inline)) struct pq_fetch pq_fetch_begin(struct pq_ahead ahead,
                                                                             int calls) {
     return (struct pq_fetch){ahead.from, (ahead.bytes + (size_t)calls - 1) / (size_t)calls};
@@ -23,6 +24,8 @@ static inline __attribute__((always_inline)) void pq_fetch(struct pq_fetch *fetc
     _mm_prefetch(fetch->at, _MM_HINT_T0);
     if (fetch->step > 64)
         _mm_prefetch(fetch->at + 64, _MM_HINT_T0);
+    if (fetch->step > 128)
+        _mm_prefetch(fetch->at + 128, _MM_HINT_T0);
     fetch->at += fetch->step;
 }
 
