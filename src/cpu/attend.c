@@ -6,8 +6,9 @@
 #include <math.h>
 
 /* 2^t for t <= 0 by 2^n * 2^r, |r| <= 1/2: a polynomial of least relative error, 2e-7 with its own
- * rounding, that is 1 at 0.  0 below 2^-126; NaN passes. */
+ * rounding, that is 1 at 0.  Off by up to 2^-127 below 2^-126, and 0 below that; NaN passes. */
 INLINE f32v exp2_of(f32v t) {
+    t = larger(splat(-127.0f), t);
     f32v shifted = t + ROUNDER;
     f32v r = t - (shifted - ROUNDER);
     f32v p = splat(1.3264727e-3f);
@@ -16,8 +17,7 @@ INLINE f32v exp2_of(f32v t) {
     p = fused(p, r, splat(0.24022242f));
     p = fused(p, r, splat(0.693147f));
     p = fused(p, r, splat(1.0f));
-    u32v power = (u32v)p + ((u32v)shifted << 23); /* n added to the exponent */
-    return (f32v)(power & (u32v) ~(t < -126.0f));
+    return (f32v)((u32v)p + ((u32v)shifted << 23)); /* n added to the exponent */
 }
 
 /* Two vectors of probabilities to a row, rounded to BF16 (ties up: there is hardly one) or as they
@@ -48,8 +48,8 @@ struct online {
 INLINE void panel(struct online *o, void *row, int i, const float *s, const float *weights) {
     UNROLL
     for (int c = 0; c < PQ_NR; c += 2 * LANES) {
-        f32v p = exp2_of(load(s + c) * o->scale - o->max);
-        f32v q = exp2_of(load(s + c + LANES) * o->scale - o->max);
+        f32v p = exp2_of(fused(load(s + c), splat(o->scale), splat(-o->max)));
+        f32v q = exp2_of(fused(load(s + c + LANES), splat(o->scale), splat(-o->max)));
         o->sum[c / LANES % PARTS] += p;
         o->sum[(c / LANES + 1) % PARTS] += q;
         if (weights) {

@@ -145,7 +145,8 @@ struct pq_attend {
      *   p[i] = 2^(scale * s[i] - max'), 0 from valid on;  max' = max(max, scale * most)
      *   row[i] = p[i] * weights[i], rounded to BF16 or as it is; weights NULL: 1
      *   sum[i % 16] = sum[i % 16] * alpha + p[i]
-     * returns alpha = 2^(max - max').  A p below 2^-126 is 0. */
+     * returns alpha = 2^(max - max').  A p below 2^-126 is off by up to 2^-127, one below 2^-127 is
+     * 0. */
     float (*softmax_bf16)(void *row, const float *s, size_t stride, const float *weights, int n,
                           int valid, float scale, float most, float *max, float *sum);
     float (*softmax_f32)(void *row, const float *s, size_t stride, const float *weights, int n,

@@ -57,7 +57,7 @@ static void run_softmax(const struct pq_attend *a, const struct row *row, bool n
 }
 
 static double score_of(const struct row *row, int i) {
-    return 0.3f * row->s[i / N][i % N / PQ_NR * STRIDE + i % PQ_NR];
+    return (double)0.3f * row->s[i / N][i % N / PQ_NR * STRIDE + i % PQ_NR];
 }
 
 static float got_of(const struct outcome *o, int i, bool narrow) {
@@ -66,18 +66,21 @@ static float got_of(const struct outcome *o, int i, bool narrow) {
                   : ((const float *)block)[i % N];
 }
 
-/* In double precision; the first block's probabilities are relative to the maximum before. */
+/* In double precision, relative to the maximum as it is rounded; the first block's probabilities
+ * are relative to the one before. */
 static void check_softmax(const struct row *row, const struct outcome *o, bool narrow,
                           bool weighted) {
     int n = (BLOCKS - 1) * N + row->valid;
     double top = -INFINITY, total = 0, sum = 0;
     for (int i = 0; i < n; i++)
         top = fmax(top, score_of(row, i));
+    CHECK(o->max == (float)top);
+    top = o->max;
     for (int i = 0; i < n; i++)
         total += exp2(score_of(row, i) - top);
     for (int i = 0; i < 16; i++)
         sum += o->sum[i];
-    CHECK(fabs(sum - total) <= 1e-6 * total && o->max == (float)top);
+    CHECK(fabs(sum - total) <= 1e-6 * total);
     for (int i = 0; i < BLOCKS * N; i++) {
         double p = i < n ? exp2(score_of(row, i) - top) : 0;
         p *= weighted && i < n ? row->weights[i / N][i % N] : 1;
