@@ -8,15 +8,8 @@
 
 #include <math.h>
 
-/* Smaller and larger, lane by lane: GCC makes one instruction of integers, where floats come out as
- * a comparison and a branch a lane. */
-INLINE i32v smaller_int(i32v a, i32v b) {
-    i32v m;
-    for (int i = 0; i < LANES; i++)
-        m[i] = a[i] < b[i] ? a[i] : b[i];
-    return m;
-}
-
+/* Larger, lane by lane: GCC makes one instruction of integers, where floats come out as a
+ * comparison and a branch a lane. */
 INLINE i32v larger_int(i32v a, i32v b) {
     i32v m;
     for (int i = 0; i < LANES; i++)
