@@ -9,7 +9,8 @@
  *
  * A base's signs are kept by fours: the sum over four inputs is one of 8 or its negative, which are
  * made once and looked up for every output, so that an output costs base / 4 additions (Arlazarov
- * et al., "On economical construction of the transitive closure of a directed graph", 1970). */
+ * et al., "On economical construction of the transitive closure of a directed graph", 1970). Orders
+ * 12 and 20 look nothing up: hadamard_known.h. */
 #ifndef PQ_CPU_HADAMARD_H
 #define PQ_CPU_HADAMARD_H
 

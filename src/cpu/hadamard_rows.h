@@ -223,12 +223,12 @@ static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool t
     size_t stride = (size_t)h->width, n = (size_t)h->n;
     PASTE_REAL(butterflies)(y, x, h->n, h->width, (REAL)(1 / sqrt((double)h->n)));
     for (int b = h->bases - 1; b >= 0; b--) {
+        const uint8_t *signs = transposed ? h->signs_t[b] : h->signs[b];
         switch (h->base[b]) {
             KNOWN_CASE(12, symbols_11)
             KNOWN_CASE(20, symbols_19)
         default:
-            PASTE_REAL(mix_all)
-            (y, n, h->base[b], stride, transposed ? h->signs_t[b] : h->signs[b]);
+            PASTE_REAL(mix_all)(y, n, h->base[b], stride, signs);
         }
         stride *= (size_t)h->base[b];
     }
