@@ -171,19 +171,7 @@ INLINE void PASTE_REAL(mix)(const int columns, REAL *x, int order, size_t stride
     }
 }
 
-/* A base on all of y, block by block of its columns. */
-static void PASTE_REAL(mix_all)(REAL *y, size_t n, int order, size_t stride, const uint8_t *signs) {
-    size_t block = stride * (size_t)order, columns = stride % (2 * REAL_LANES) == 0 ? 2 : 1;
-    for (size_t first = 0; first < n; first += block)
-        for (size_t i = 0; i < stride; i += columns * REAL_LANES) {
-            if (columns == 2)
-                PASTE_REAL(mix)(2, y + first + i, order, stride, signs);
-            else
-                PASTE_REAL(mix)(1, y + first + i, order, stride, signs);
-        }
-}
-
-/* One that the compiler knows, on `order` vectors: nothing is looked up, and with 32 registers the
+/* The same for a base that the compiler knows: nothing is looked up, and with 32 registers the
  * sums of order 12 stay in them. */
 INLINE void PASTE_REAL(mix_known)(const struct known base, REAL *x, size_t stride) {
     const VECTOR plus = (REAL)1 - (VECTOR){0}, minus = (REAL)-1 - (VECTOR){0};
@@ -204,19 +192,28 @@ INLINE void PASTE_REAL(mix_known)(const struct known base, REAL *x, size_t strid
     }
 }
 
-INLINE void PASTE_REAL(mix_all_known)(const struct known base, REAL *y, size_t n, size_t stride) {
-    size_t block = stride * (size_t)base.order;
+/* A base on all of y, block by block of its columns; known.order 0: by its signs. */
+INLINE void PASTE_REAL(mix_all)(const struct known known, REAL *y, size_t n, int order,
+                                size_t stride, const uint8_t *signs) {
+    size_t block = stride * (size_t)order;
+    size_t columns = !known.order && stride % (2 * REAL_LANES) == 0 ? 2 : 1;
     for (size_t first = 0; first < n; first += block)
-        for (size_t i = 0; i < stride; i += REAL_LANES)
-            PASTE_REAL(mix_known)(base, y + first + i, stride);
+        for (size_t i = 0; i < stride; i += columns * REAL_LANES) {
+            if (known.order)
+                PASTE_REAL(mix_known)(known, y + first + i, stride);
+            else if (columns == 2)
+                PASTE_REAL(mix)(2, y + first + i, order, stride, signs);
+            else
+                PASTE_REAL(mix)(1, y + first + i, order, stride, signs);
+        }
 }
 
 #define KNOWN_CASE(order, symbols)                                                                 \
     case order:                                                                                    \
         if (transposed)                                                                            \
-            PASTE_REAL(mix_all_known)((struct known){order, symbols, true}, y, n, stride);         \
+            PASTE_REAL(mix_all)((struct known){order, symbols, true}, y, n, order, stride, NULL);  \
         else                                                                                       \
-            PASTE_REAL(mix_all_known)((struct known){order, symbols, false}, y, n, stride);        \
+            PASTE_REAL(mix_all)((struct known){order, symbols, false}, y, n, order, stride, NULL); \
         break;
 
 static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool transposed) {
@@ -228,7 +225,7 @@ static void HADAMARD(REAL *y, const REAL *x, const struct pq_hadamard *h, bool t
             KNOWN_CASE(12, symbols_11)
             KNOWN_CASE(20, symbols_19)
         default:
-            PASTE_REAL(mix_all)(y, n, h->base[b], stride, signs);
+            PASTE_REAL(mix_all)((struct known){0}, y, n, h->base[b], stride, signs);
         }
         stride *= (size_t)h->base[b];
     }
