@@ -118,31 +118,26 @@ INLINE f32v choose(i32v mask, f32v yes, f32v no) {
     return (f32v)(((i32v)yes & mask) | ((i32v)no & ~mask));
 }
 
-/* a > b ? a : b.  By name, since GCC 12 goes lane by lane where this meets a loop, and a choice
+/* max and min by name, since GCC 12 goes lane by lane where a choice meets a loop, and the choice
  * would take three instructions, one waiting for the other. */
-INLINE f32v larger(f32v a, f32v b) {
 #if defined(__AVX512F__)
-    return (f32v)_mm512_max_ps((__m512)a, (__m512)b);
+#define EXTREME(which, a, b, choice) (f32v) _mm512_##which##_ps((__m512)a, (__m512)b)
 #elif defined(__AVX2__)
-    return (f32v)_mm256_max_ps((__m256)a, (__m256)b);
+#define EXTREME(which, a, b, choice) (f32v) _mm256_##which##_ps((__m256)a, (__m256)b)
 #elif defined(__SSE2__)
-    return (f32v)_mm_max_ps((__m128)a, (__m128)b);
+#define EXTREME(which, a, b, choice) (f32v) _mm_##which##_ps((__m128)a, (__m128)b)
 #else
-    return choose(a > b, a, b);
+#define EXTREME(which, a, b, choice) choice
 #endif
+
+/* a > b ? a : b. */
+INLINE f32v larger(f32v a, f32v b) {
+    return EXTREME(max, a, b, choose(a > b, a, b));
 }
 
 /* a < b ? a : b. */
 INLINE f32v smaller(f32v a, f32v b) {
-#if defined(__AVX512F__)
-    return (f32v)_mm512_min_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
-    return (f32v)_mm256_min_ps((__m256)a, (__m256)b);
-#elif defined(__SSE2__)
-    return (f32v)_mm_min_ps((__m128)a, (__m128)b);
-#else
-    return choose(a < b, a, b);
-#endif
+    return EXTREME(min, a, b, choose(a < b, a, b));
 }
 
 /* a * b + c, rounded once: a step of a polynomial.  Where there is no such instruction, by the
