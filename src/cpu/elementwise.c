@@ -284,15 +284,15 @@ static void silu_mul(float *y, size_t ldy, const float *gate, const float *up, i
     size_t ld = n < PQ_NR ? PQ_NR : ldy;
     for (int r = 0; r < rows; r += HEIGHT)
         for (int c = 0; c < VECTORS; c += WIDTH) {
-            f32v v[ABREAST], product[ABREAST];
-            size_t row[ABREAST], column[ABREAST];
+            f32v g[ABREAST], v[ABREAST];
+            size_t row[ABREAST], column[ABREAST], at[ABREAST];
             EACH row[j] = (size_t)(r + j / WIDTH < rows ? r + j / WIDTH : rows - 1);
             EACH column[j] = (size_t)((c + j % WIDTH) * LANES);
-            EACH v[j] = load(gate + row[j] * PQ_NR + column[j]);
+            EACH at[j] = row[j] * PQ_NR + column[j];
+            EACH v[j] = g[j] = load(gate + at[j]);
             exp_abreast(v);
-            STEP(v[j], load(gate + row[j] * PQ_NR + column[j]) / (1.0f + v[j]));
-            EACH product[j] = v[j] * load(up + row[j] * PQ_NR + column[j]);
-            EACH store(to + row[j] * ld + column[j], product[j]);
+            STEP(v[j], g[j] / (1.0f + v[j]));
+            EACH store(to + row[j] * ld + column[j], v[j] * load(up + at[j]));
         }
     if (n < PQ_NR)
         for (int r = 0; r < rows; r++)
