@@ -83,6 +83,7 @@ INLINE void tile(const int rows, const int vectors, float *acc, bool add, const 
         for (int c = 0; c < vectors; c++)
             weights[c] = low(w + 32 * c);
         add_input(rows, vectors, sum, weights, xl);
+        __asm__("" : "+r"(w)); /* loaded twice, or clang keeps sums in memory to hold it */
         UNROLL
         for (int c = 0; c < vectors; c++)
             weights[c] = high(w + 32 * c);
