@@ -72,10 +72,11 @@ PROG_PARTS := $(filter-out $(BUILD)/programs/panq.o,$(PROG_OBJ))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/e2e/test_*.c))
 # GCC 12 for AArch64 dies of vectorizing the greatest differences that tests look for.
 TEST_OPT := $(if $(filter aarch64,$(ARCH)),-O1)
-# Tests of src/base and src/cpu alone, for a target that the libraries are not installed for.
-CPU_OBJ := $(filter $(BUILD)/src/base/% $(BUILD)/src/cpu/%,$(LIB_OBJ))
-CPU_TESTS := $(patsubst %,$(BUILD)/cpu/tests/%,kernels/test_kernels \
-             kernels/test_rounding unit/test_gemm unit/test_threads)
+# Tests of src/base, src/cpu and attention, for a target that the libraries are not installed for.
+CPU_OBJ := $(filter $(BUILD)/src/base/% $(BUILD)/src/cpu/%,$(LIB_OBJ)) \
+           $(patsubst %,$(BUILD)/src/model/%.o,attention kv rope)
+CPU_TESTS := $(patsubst %,$(BUILD)/cpu/tests/%,kernels/test_attend kernels/test_kernels \
+             kernels/test_rounding unit/test_attention unit/test_gemm unit/test_threads)
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
 FUZZ := safetensors config tokenizer
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { D = 64, SEQUENCES = 2, THREADS = 3, MOST = 1400 };
+enum { D = 64, SEQUENCES = 2, THREADS = 3, MOST = 1400, SHORT = 600 };
 
 static struct pq_err err;
 static struct pq_pool *pool;
@@ -147,8 +147,8 @@ static double error_at(const struct bed *b, int sequence, int position, int head
 }
 
 /* Where something can go wrong: around tiles, panels, blocks and spans. */
-static const int looked_at[] = {0,   1,   5,   11,  12,  31,  32,  127,  128,  255,
-                                256, 300, 511, 512, 513, 767, 768, 1023, 1024, 1399};
+static const int looked_at[] = {0,   1,   5,   11,  12,  31,  32,  127,  128,  255, 256,
+                                300, 511, 512, 513, 599, 767, 768, 1023, 1024, 1399};
 
 static double worst_error(const struct bed *b, int sequence, int end) {
     double worst = 0;
@@ -173,6 +173,8 @@ static void near_formula(enum pq_kind kind, enum pq_kind fp, double bound) {
             struct bed b;
             if (isa != pq_isa_best() && group != 7)
                 continue;
+            /* Emulated processors would take minutes for the rest. */
+            int end = isa == pq_isa_best() && group == 2 ? MOST : SHORT;
             CHECK(open_bed(&b, kind, fp, kv_heads * group, kv_heads));
             const struct pq_ops *ops = pq_ops_get(isa);
             feed(&b, ops, 0, 300, 7);
@@ -180,10 +182,10 @@ static void near_formula(enum pq_kind kind, enum pq_kind fp, double bound) {
                 feed(&b, ops, at, 1, 1);
             feed(&b, ops, 304, 207, 207);
             feed(&b, ops, 511, 3, 3); /* of two spans */
-            feed(&b, ops, 514, 881, 881);
-            for (int at = 1395; at < MOST; at++)
+            feed(&b, ops, 514, end - 519, end - 519);
+            for (int at = end - 5; at < end; at++)
                 feed(&b, ops, at, 1, 1);
-            double first = worst_error(&b, 0, MOST), second = worst_error(&b, 1, 293);
+            double first = worst_error(&b, 0, end), second = worst_error(&b, 1, 293);
             worst = fmax(worst, fmax(first, second));
             close_bed(&b);
         }
