@@ -177,6 +177,12 @@ static void interleave(uint32_t *to, int stride, const uint32_t *from, int rows,
     }
 }
 
+static void interleave_pairs(uint32_t *to, int stride, const uint32_t *from, int rows, int n) {
+    for (int i = 0; i < n; i += 2, from += 2, to += 2 * stride)
+        for (int r = 0; r < rows; r++)
+            memcpy(to + 2 * r, from + (size_t)r * (size_t)n, 2 * sizeof *to);
+}
+
 /* BF16 in the upper half of each lane. */
 INLINE u32v bf16_of(f32v x) {
     u32v u = (u32v)x, rounded = u + 0x7fff + ((u >> 16) & 1);
@@ -303,6 +309,7 @@ const struct pq_elementwise PQ_PASTE(pq_elementwise, PQ_ISA_SUFFIX) = {
     .rmsnorm = rmsnorm,
     .quantize = quantize,
     .interleave = interleave,
+    .interleave_pairs = interleave_pairs,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .silu_mul = silu_mul,

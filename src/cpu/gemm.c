@@ -98,7 +98,7 @@ void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind 
     place(rows, memory);
     for (int t = 0; t < pq_tiles(m); t++)
         atomic_init(&rows->made[t], 0);
-    rows->start_of = ops->start;
+    rows->ops = ops;
     if (kind != PQ_KIND_I4 || m > ops->direct_rows)
         rows->sums = NULL;
 }
@@ -136,15 +136,14 @@ size_t pq_rows_scratch(enum pq_kind kind, int k) {
 
 /* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
  */
-static void set_codes(const struct pq_rows *rows, const struct pq_elementwise *e, int r,
-                      int8_t *codes, int32_t *sums, const float *x) {
-    int32_t sum;
-    rows->scale[r] = e->quantize(codes, &sum, rows->sums ? sums : NULL, x, rows->units * 4);
-    rows->start[r] = rows->start_of(codes, rows->units * 4, sum);
+static void set_codes(const struct pq_rows *rows, int r, int8_t *codes, int32_t *sums,
+                      const float *x) {
+    int32_t sum, n = rows->units * 4;
+    rows->scale[r] = rows->ops->e->quantize(codes, &sum, rows->sums ? sums : NULL, x, n);
+    rows->start[r] = rows->ops->start(codes, n, sum);
 }
 
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
-                 const float *x, int k, void *temp) {
+void pq_rows_set(const struct pq_rows *rows, int r, int i, const float *x, int k, void *temp) {
     struct draft draft = draft_at(rows, temp);
     int padded = rows->units * pq_unit_values(rows->kind);
     void *to = draft.units + i * rows->units;
@@ -154,9 +153,9 @@ void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int
         x = draft.longer;
     }
     if (rows->kind == PQ_KIND_I8)
-        set_codes(rows, e, r, to, draft.sums + i * (padded / PQ_BLOCK), x);
+        set_codes(rows, r, to, draft.sums + i * (padded / PQ_BLOCK), x);
     else if (rows->kind == PQ_KIND_BF16)
-        e->to_bf16(to, x, padded);
+        rows->ops->e->to_bf16(to, x, padded);
     else
         memcpy(to, x, (size_t)padded * sizeof *x);
 }
@@ -164,34 +163,32 @@ void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int
 /* A tile's rows [rows][units] to its place, by way of `tile`: as one long copy, for which
  * processors claim whole lines.  Stores of fewer bytes would wait for each line to leave the cores
  * that multiplied what was there before. */
-static void put_tile(const struct pq_rows *rows, const struct pq_elementwise *e, int t,
-                     const void *units, uint32_t *tile) {
+static void put_tile(const struct pq_rows *rows, int t, const void *units, uint32_t *tile) {
     int height = tile_rows(rows->m, t);
     size_t each = (size_t)rows->units * 4;
     if (height > 1)
-        e->interleave(tile, height, units, height, rows->units);
+        pq_lay_tile(rows->ops, rows->kind, tile, units, height, rows->units);
     memcpy(rows->x + (size_t)pq_first_row(rows->m, t) * each, height > 1 ? tile : units,
            (size_t)height * each);
 }
 
 /* Who puts a tile's last part puts the tile. */
-void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
-                 void *temp) {
+void pq_rows_put(const struct pq_rows *rows, int r, int n, void *temp) {
     struct draft draft = draft_at(rows, temp);
     int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t), height = tile_rows(rows->m, t);
     int blocks = rows->units * 4 / PQ_BLOCK;
     size_t each = (size_t)rows->units * 4;
     if (rows->sums)
-        e->interleave((uint32_t *)rows->sums + first * blocks + r - first, height,
-                      (uint32_t *)draft.sums, n, blocks);
+        rows->ops->e->interleave((uint32_t *)rows->sums + first * blocks + r - first, height,
+                                 (uint32_t *)draft.sums, n, blocks);
     if (n == height) {
-        put_tile(rows, e, t, draft.units, draft.tile);
+        put_tile(rows, t, draft.units, draft.tile);
         return;
     }
     memcpy(rows->apart + (size_t)r * each, draft.units, (size_t)n * each);
     int before = atomic_fetch_add_explicit(&rows->made[t], n, memory_order_acq_rel);
     if (before + n == height)
-        put_tile(rows, e, t, rows->apart + (size_t)first * each, draft.tile);
+        put_tile(rows, t, rows->apart + (size_t)first * each, draft.tile);
 }
 
 /* ---- The product ----------------------------------------------------------------------------- */

@@ -69,16 +69,16 @@ size_t pq_linear_bytes(const struct pq_linear *linear);
 
 /* Activations of m tokens, ready to be multiplied. */
 struct pq_rows {
-    enum pq_kind kind; /* I8, BF16 or F32 */
+    const struct pq_ops *ops; /* whose tiles they are */
+    enum pq_kind kind;        /* I8, BF16 or F32 */
     int m, units;
     unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], see pq_start_fn */
-    pq_start_fn *start_of; /* I8: what `start` is of a row */
-    int32_t *sums;         /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
-                              multiplied as it is */
-    unsigned char *apart;  /* [m][units], of tiles that several threads make */
-    _Atomic int *made;     /* [tiles], rows of such a tile that are there */
+    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
+                         multiplied as it is */
+    unsigned char *apart; /* [m][units], of tiles that several threads make */
+    _Atomic int *made;    /* [tiles], rows of such a tile that are there */
 };
 
 /* The tiles of m rows, and the row that tile t begins with. */
@@ -88,6 +88,13 @@ static inline int pq_tiles(int m) {
 
 static inline int pq_first_row(int m, int t) {
     return (int)((int64_t)m * t / pq_tiles(m));
+}
+
+/* Units of rows [rows][n] of a kind to a tile; n is even. */
+static inline void pq_lay_tile(const struct pq_ops *ops, enum pq_kind kind, uint32_t *tile,
+                               const uint32_t *units, int rows, int n) {
+    bool pairs = ops->pairs && kind != PQ_KIND_F32;
+    (pairs ? ops->e->interleave_pairs : ops->e->interleave)(tile, rows, units, rows, n);
 }
 
 /* Memory for m rows of k values of a kind, and its division for linears of the kind and these
@@ -100,10 +107,8 @@ void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind 
  * Different parts may be made at the same time; a tile can be multiplied once its last one was put.
  */
 size_t pq_rows_scratch(enum pq_kind kind, int k);
-void pq_rows_set(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int i,
-                 const float *x, int k, void *temp);
-void pq_rows_put(const struct pq_rows *rows, const struct pq_elementwise *e, int r, int n,
-                 void *temp);
+void pq_rows_set(const struct pq_rows *rows, int r, int i, const float *x, int k, void *temp);
+void pq_rows_put(const struct pq_rows *rows, int r, int n, void *temp);
 
 /* The same rows in the forms that weights meet.  A form that no product takes need not be set. */
 struct pq_inputs {

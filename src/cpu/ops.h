@@ -6,6 +6,11 @@
  *   panel  w [units][PQ_NR]     the weights of PQ_NR outputs; lanes run over outputs
  *   tile   x [units][rows]      1 <= rows <= PQ_MR activation rows; a unit is broadcast
  *
+ * Instructions that multiply pairs of units (struct pq_ops) take int8 and bf16 tiles in pairs, too,
+ * of which the last one's second unit counts for nothing where units are odd:
+ *
+ *   tile   x [ceil(units / 2)][rows][2]
+ *
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
@@ -89,6 +94,8 @@ struct pq_elementwise {
     /* Units of rows [rows][n] to their places in a tile of `stride` rows, to [n][stride]:
      * to[i][r] = from[r][i] for r < rows <= stride. */
     void (*interleave)(uint32_t *to, int stride, const uint32_t *from, int rows, int n);
+    /* The same in pairs, n even, to [n / 2][stride][2]. */
+    void (*interleave_pairs)(uint32_t *to, int stride, const uint32_t *from, int rows, int n);
     /* y[i] = bf16(x[i]), ties to even. */
     void (*to_bf16)(uint16_t *y, const float *x, int n);
     /* y[i] = x[i] exactly. */
@@ -165,6 +172,7 @@ struct pq_attend {
 
 struct pq_ops {
     enum pq_isa isa;
+    bool pairs; /* the tiles of all but tile_f32 come in pairs of units */
     pq_tile_i8_fn *tile_i8;
     pq_start_fn *start; /* of tile_i8 and tile_unpack */
     pq_tile_i4_fn *tile_i4;

@@ -164,7 +164,7 @@ static void take_queries(const struct pq_attention *a, const struct work *w, str
             memcpy(row, q, (size_t)d * sizeof *q);
         }
     }
-    a->ops->e->interleave(t->q, t->rows, w->rows, t->rows, units);
+    pq_lay_tile(a->ops, a->kv->kind, t->q, w->rows, t->rows, units);
 }
 
 static void clear(const struct pq_attention *a, const struct tile *t, float *at) {
@@ -215,7 +215,7 @@ static void weigh(const struct pq_attention *a, const struct work *w, const stru
             n, valid[r], scale, most[r], &s.max[r], s.lanes + 16 * r);
         risen |= alpha[r] != 1.0f;
     }
-    a->ops->e->interleave(t->p, t->rows, w->rows, t->rows, units);
+    pq_lay_tile(a->ops, a->fp, t->p, w->rows, t->rows, units);
     if (risen)
         attend->rescale(s.out, alpha, t->rows, d / PQ_NR);
 }

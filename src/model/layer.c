@@ -98,14 +98,14 @@ static void make_rows(const struct making *making, int r, int n, unsigned char *
         if (p->observer)
             p->observer->row(p->observer->user, input->which, r + i, row, width);
         if (making->want_integers)
-            pq_rows_set(integers, p->e, r + i, i, row, width, codes);
+            pq_rows_set(integers, r + i, i, row, width, codes);
         if (making->want_fp)
-            pq_rows_set(fp, p->e, r + i, i, row, width, floats);
+            pq_rows_set(fp, r + i, i, row, width, floats);
     }
     if (making->want_integers)
-        pq_rows_put(integers, p->e, r, n, codes);
+        pq_rows_put(integers, r, n, codes);
     if (making->want_fp)
-        pq_rows_put(fp, p->e, r, n, floats);
+        pq_rows_put(fp, r, n, floats);
 }
 
 /* What of a tile is in a share: nothing, or one part. */

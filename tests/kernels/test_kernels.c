@@ -42,6 +42,19 @@ static void start_sums(int rows, int units) {
     }
 }
 
+/* The tile at x of so many rows and units as the kernels under test take it; what a pair has behind
+ * an odd number of units is anything. */
+static const void *tile_of(int rows, int units) {
+    static uint32_t pairs[(MAX_UNITS + 1) * PQ_MR];
+    const uint32_t *single = (const uint32_t *)x;
+    if (!ops->pairs)
+        return x;
+    for (int i = 0; i < (units + 1) / 2 * 2; i++)
+        for (int r = 0; r < rows; r++)
+            pairs[(i / 2 * rows + r) * 2 + i % 2] = i < units ? single[i * rows + r] : 0x1234567;
+    return pairs;
+}
+
 static int first_difference(const void *a, const void *b, int n) {
     for (int i = 0; i < n; i++)
         if (memcmp((const char *)a + 4 * i, (const char *)b + 4 * i, 4))
@@ -66,7 +79,7 @@ static void tile_i8(void) {
             fill_sums();
             start_sums(rows, units);
             pq_tile_i8_c(want, rows, starts, x, w, units, ahead(w));
-            ops->tile_i8(got, rows, starts, x, w, units, ahead(w));
+            ops->tile_i8(got, rows, starts, tile_of(rows, units), w, units, ahead(w));
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -105,7 +118,7 @@ static void tile_i4(void) {
                 struct pq_panel4 panel = {w, mults, shifts[s]};
                 fill_sums();
                 pq_tile_i4_c(want, rows, x, sums, &panel, blocks, ahead(w));
-                ops->tile_i4(got, rows, x, sums, &panel, blocks, ahead(w));
+                ops->tile_i4(got, rows, tile_of(rows, blocks * 8), sums, &panel, blocks, ahead(w));
                 int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
                 if (i >= 0)
                     FAIL("rows %d blocks %d shift %d: element %d is %d, not %d", rows, blocks,
@@ -127,7 +140,8 @@ static void unpack_case(int rows, int blocks, int shift, bool keep) {
     memset(b, 0xaa, sizeof b);
     pq_unpack_i4_c(a, &panel, blocks);
     pq_tile_i8_c(want, rows, starts, x, a, blocks * 8, ahead(w));
-    ops->tile_unpack(got, rows, starts, x, b, keep, &panel, blocks, ahead(w));
+    ops->tile_unpack(got, rows, starts, tile_of(rows, blocks * 8), b, keep, &panel, blocks,
+                     ahead(w));
     for (int i = keep ? 0 : bytes; i < bytes + GUARD; i++)
         if (a[i] != b[i])
             FAIL("rows %d blocks %d shift %d keep %d: byte %d is %d, not %d", rows, blocks, shift,
@@ -159,9 +173,10 @@ static void i4_equals_unpacked(void) {
     struct pq_panel4 panel = {w, mults, 0};
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
-    ops->tile_i4(want, ROWS, x, sums, &panel, BLOCKS, ahead(w));
+    const void *tile = tile_of(ROWS, BLOCKS * 8);
+    ops->tile_i4(want, ROWS, tile, sums, &panel, BLOCKS, ahead(w));
     start_sums(ROWS, BLOCKS * 8);
-    ops->tile_unpack(got, ROWS, starts, x, bytes, true, &panel, BLOCKS, ahead(w));
+    ops->tile_unpack(got, ROWS, starts, tile, bytes, true, &panel, BLOCKS, ahead(w));
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 
@@ -184,7 +199,7 @@ static void check_tile_bf16(int rows, int units, bool add) {
     fill_bf16(ws, (size_t)units * PQ_NR * 2);
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
         acc[i] = (float)(i % 7);
-    ops->tile_bf16(acc, rows, add, xs, ws, units, ahead(ws));
+    ops->tile_bf16(acc, rows, add, tile_of(rows, units), ws, units, ahead(ws));
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
         bool inside = i < rows * PQ_NR;
         double sum = inside && !add ? 0 : i % 7, size = sum;
@@ -215,7 +230,7 @@ static void tile_bf16_rows_agree(void) {
     fill_bf16(xs, UNITS * PQ_MR * 2);
     fill_bf16(ws, UNITS * PQ_NR * 2);
     float whole[PQ_MR * PQ_NR];
-    ops->tile_bf16(whole, PQ_MR, false, xs, ws, UNITS, ahead(ws));
+    ops->tile_bf16(whole, PQ_MR, false, tile_of(PQ_MR, UNITS), ws, UNITS, ahead(ws));
     for (int r = 0; r < PQ_MR; r++) {
         uint16_t row[UNITS * 2];
         float alone[PQ_NR];
@@ -298,21 +313,32 @@ static void quantize(void) {
     }
 }
 
-static void interleave(void) {
+static void interleave_as(bool pairs) {
     enum { UNITS = 90 };
     static uint32_t from[PQ_MR * UNITS], a[PQ_MR * UNITS], b[PQ_MR * UNITS];
     for (int i = 0; i < PQ_MR * UNITS; i++)
         from[i] = random32();
     for (int stride = 1; stride <= PQ_MR; stride++)
         for (int rows = 1; rows <= stride; rows++)
-            for (int n = 1; n <= UNITS; n += 11) {
+            for (int n = pairs ? 2 : 1; n <= UNITS; n += pairs ? 8 : 11) {
                 for (int i = 0; i < PQ_MR * UNITS; i++)
                     a[i] = b[i] = random32();
-                for (int i = 0; i < rows * n; i++)
-                    a[i % n * stride + i / n] = from[i];
-                ops->e->interleave(b, stride, from, rows, n);
+                for (int i = 0; i < rows * n; i++) {
+                    int r = i / n, unit = i % n;
+                    int pair = (unit / 2 * stride + r) * 2 + unit % 2;
+                    a[pairs ? pair : unit * stride + r] = from[i];
+                }
+                (pairs ? ops->e->interleave_pairs : ops->e->interleave)(b, stride, from, rows, n);
                 CHECK(memcmp(a, b, sizeof a) == 0);
             }
+}
+
+static void interleave(void) {
+    interleave_as(false);
+}
+
+static void interleave_pairs(void) {
+    interleave_as(true);
 }
 
 static void quantize_edge_rows(void) {
@@ -473,6 +499,7 @@ int main(void) {
         KERNEL(rmsnorm);
         KERNEL(quantize);
         KERNEL(interleave);
+        KERNEL(interleave_pairs);
         KERNEL(quantize_edge_rows);
         KERNEL(bf16_conversions);
         KERNEL(silu_mul);

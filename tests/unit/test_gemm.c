@@ -125,8 +125,8 @@ static void make_part(void *arg, int task, int thread) {
     const struct parts *parts = arg;
     int r = parts->first[task], n = parts->first[task + 1] - r;
     for (int i = 0; i < n; i++)
-        pq_rows_set(parts->rows, ops->e, r + i, i, x[r + i], K, parts->temp[thread]);
-    pq_rows_put(parts->rows, ops->e, r, n, parts->temp[thread]);
+        pq_rows_set(parts->rows, r + i, i, x[r + i], K, parts->temp[thread]);
+    pq_rows_put(parts->rows, r, n, parts->temp[thread]);
 }
 
 /* Whole tiles where m is even, else parts of one to five rows. */

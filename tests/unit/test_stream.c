@@ -142,8 +142,8 @@ static void check_rounded(enum pq_scheme scheme, int group) {
     for (int t = 0; t < pq_pool_threads(pool); t++)
         scratch[t] = malloc(pq_rows_scratch(PQ_KIND_I8, K) + pq_multiply_scratch(K, false));
     pq_rows_place(&inputs.integers, ops, linear.kind, 1, K, memory);
-    pq_rows_set(&inputs.integers, ops->e, 0, 0, x, K, scratch[0]);
-    pq_rows_put(&inputs.integers, ops->e, 0, 1, scratch[0]);
+    pq_rows_set(&inputs.integers, 0, 0, x, K, scratch[0]);
+    pq_rows_put(&inputs.integers, 0, 1, scratch[0]);
     struct pq_product product = {.linear = &linear, .y = got, .ldy = N};
     pq_multiply(pool, ops, &inputs, &product, 1, scratch);
     for (int i = 0; i < N; i++)

@@ -30,14 +30,13 @@ INLINE void pq_multipliers(int32x4_t *out, const struct pq_panel4 *w, int b, int
         pq_multipliers8(out + c, w, b, first + 4 * c);
 }
 
-/* The case of so many rows, r and on, in a switch: tile(rows, vecs, ...) for each 4 * vecs outputs.
- * One row meets as many at once as registers allow: its panel, which is then what it waits for, is
- * read in the order of memory. */
-#define SHAPE4(count, vecs, tile, acc, rows, x, sums, w, blocks)                                   \
+/* The case of so many rows, r and on, which x begins with, in a switch: tile(rows, vecs, ...) for
+ * each 4 * vecs outputs.  One row meets as many at once as registers allow: its panel, which is
+ * then what it waits for, is read in the order of memory. */
+#define SHAPE4(count, vecs, tile, acc, rows, x, sums, w, ...)                                      \
     case count:                                                                                    \
         for (int c = 0; c < PQ_NR; c += 4 * (vecs))                                                \
-            tile(count, vecs, (acc) + r * PQ_NR + c, (const int32_t *)(x) + r, (sums) + r, w,      \
-                 blocks, rows, c);                                                                 \
+            tile(count, vecs, (acc) + r * PQ_NR + c, x, (sums) + r, w, rows, c, __VA_ARGS__);      \
         break;
 
 #endif

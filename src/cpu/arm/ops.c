@@ -45,9 +45,10 @@ PQ_TILE_UNPACK(tile_unpack_i8mm, pq_unpack_i4_neon, pq_tile_i8_i8mm)
 
 static const struct pq_ops ops_i8mm = {
     .isa = PQ_ISA_I8MM,
+    .pairs = true,
     .tile_i8 = pq_tile_i8_i8mm,
     .start = pq_start_shifted,
-    .tile_i4 = pq_tile_i4_dotprod,
+    .tile_i4 = pq_tile_i4_pairs_dotprod,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_i8mm,
     .tile_bf16 = pq_tile_bf16_i8mm,

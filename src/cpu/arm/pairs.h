@@ -7,13 +7,10 @@
 
 enum { PQ_PAIRS = PQ_MR / 2 };
 
-/* Of n <= 4 rows at x, whose next units are at x + stride: rows 0 and 1, then 2 and 3.  Without
- * `both`, the second units are zero. */
-INLINE void pq_row_pairs(int32x4_t out[2], const int32_t *x, int stride, const int n,
-                         const bool both) {
-    int32x4_t a = pq_units4(x, n), b = both ? pq_units4(x + stride, n) : vdupq_n_s32(0);
-    out[0] = vzip1q_s32(a, b);
-    out[1] = vzip2q_s32(a, b);
+/* Of a pair's units of a tile's rows, x [rows][2], the first two of the n rows that are left; zeros
+ * stand for a row that is not there, and not a byte behind the others is read. */
+INLINE int32x4_t pq_row_pair(const int32_t *x, const int n) {
+    return n > 1 ? vld1q_s32(x) : vcombine_s32(vld1_s32(x), vdup_n_s32(0));
 }
 
 /* Of the four outputs whose units are at w and w + PQ_NR * 4: 0 and 1, then 2 and 3. */

@@ -7,10 +7,34 @@
 /* At most: 8 sums of a block, 8 of all, two parts of a code, activations. */
 enum { ROWS = 4, VECS = 8 };
 
+/* Two units of each row, which the two halves of a byte of codes meet. */
+struct two {
+    int32x4_t a, b;
+};
+
+/* As they are, x [2][stride] of which the first `rows` are taken: a is the first unit, b the
+ * second; or in pairs, x [rows][2]: a is of rows 0 and 1, b of rows 2 and 3. */
+INLINE struct two two_units(const int rows, const bool pairs, const int32_t *x, int stride) {
+    int32x4_t a = pq_units4(x, pairs ? 2 * rows : rows), b = a;
+    if (!pairs)
+        b = pq_units4(x + stride, rows);
+    else if (rows > 2)
+        b = pq_units4(x + 4, 2 * rows - 4);
+    return (struct two){a, b};
+}
+
+INLINE int32x4_t add_two(int32x4_t sum, const int8x16_t code[2], struct two x, const int r,
+                         const bool pairs) {
+    if (!pairs)
+        return pq_dot(pq_dot(sum, code[0], x.a, r), code[1], x.b, r);
+    int32x4_t of = r < 2 ? x.a : x.b;
+    return pq_dot(pq_dot(sum, code[0], of, 2 * r), code[1], of, 2 * r + 1);
+}
+
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
 INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int stride,
-                 int first) {
+                 const int32_t *sums, const struct pq_panel4 *w, int stride, int first, int blocks,
+                 const bool pairs) {
     const uint8_t *codes = w->codes + 4 * first;
     int32x4_t total[ROWS][VECS];
     UNROLL
@@ -29,14 +53,14 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
         }
         KEEP_LOOP
         for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
-            int32x4_t xl = pq_units4(x, rows), xh = pq_units4(x + stride, rows);
+            struct two xs = two_units(rows, pairs, x, stride);
             UNROLL
             for (int c = 0; c < vecs; c++) {
                 int8x16_t code[2];
                 pq_codes4(code, codes + 16 * c);
                 UNROLL
                 for (int r = 0; r < rows; r++)
-                    sum[r][c] = pq_dot(pq_dot(sum[r][c], code[0], xl, r), code[1], xh, r);
+                    sum[r][c] = add_two(sum[r][c], code, xs, r, pairs);
             }
         }
         pq_multipliers(m, w, b, first, vecs);
@@ -55,14 +79,25 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
     }
 }
 
+INLINE void all_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+                     const struct pq_panel4 *w, int blocks, const bool pairs) {
+    for (int r = 0; r < rows; r += ROWS, x += pairs ? 2 * ROWS : ROWS)
+        switch (rows - r < ROWS ? rows - r : ROWS) {
+            SHAPE4(1, 8, tile, acc, rows, x, sums, w, blocks, pairs)
+            SHAPE4(2, 4, tile, acc, rows, x, sums, w, blocks, pairs)
+            SHAPE4(3, 2, tile, acc, rows, x, sums, w, blocks, pairs)
+            SHAPE4(4, 2, tile, acc, rows, x, sums, w, blocks, pairs)
+        }
+}
+
 void pq_tile_i4_dotprod(int32_t *acc, int rows, const void *x, const int32_t *sums,
                         const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
-    for (int r = 0; r < rows; r += ROWS)
-        switch (rows - r < ROWS ? rows - r : ROWS) {
-            SHAPE4(1, 8, tile, acc, rows, x, sums, w, blocks)
-            SHAPE4(2, 4, tile, acc, rows, x, sums, w, blocks)
-            SHAPE4(3, 2, tile, acc, rows, x, sums, w, blocks)
-            SHAPE4(4, 2, tile, acc, rows, x, sums, w, blocks)
-        }
+    all_rows(acc, rows, x, sums, w, blocks, false);
+}
+
+void pq_tile_i4_pairs_dotprod(int32_t *acc, int rows, const void *x, const int32_t *sums,
+                              const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
+    (void)ahead;
+    all_rows(acc, rows, x, sums, w, blocks, true);
 }

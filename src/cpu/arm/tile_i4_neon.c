@@ -35,8 +35,8 @@ INLINE void block(const int rows, const int vecs, int16x8_t sum[ROWS][VECS][2], 
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
 INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int stride,
-                 int first) {
+                 const int32_t *sums, const struct pq_panel4 *w, int stride, int first,
+                 int blocks) {
     int32x4_t total[ROWS][VECS];
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -77,11 +77,12 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
 void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *sums,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
-    for (int r = 0; r < rows; r += ROWS)
+    const int32_t *xr = x;
+    for (int r = 0; r < rows; r += ROWS, xr += ROWS)
         switch (rows - r < ROWS ? rows - r : ROWS) {
-            SHAPE4(1, 4, tile, acc, rows, x, sums, w, blocks)
-            SHAPE4(2, 2, tile, acc, rows, x, sums, w, blocks)
-            SHAPE4(3, 2, tile, acc, rows, x, sums, w, blocks)
+            SHAPE4(1, 4, tile, acc, rows, xr, sums, w, blocks)
+            SHAPE4(2, 2, tile, acc, rows, xr, sums, w, blocks)
+            SHAPE4(3, 2, tile, acc, rows, xr, sums, w, blocks)
         }
 }
 

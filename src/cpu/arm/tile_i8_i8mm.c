@@ -12,18 +12,17 @@ enum { VECS = 4 }; /* most of a shape */
 /* One pair of units, or with `both` false one unit and zeros.  A sum: [output][row of the pair]. */
 INLINE void step(const int rows, const int vecs, const bool both, int32x4_t sum[PQ_PAIRS][2 * VECS],
                  const int32_t *x, const uint8_t *w) {
-    int32x4_t ws[2 * VECS], xs[2];
+    int32x4_t ws[2 * VECS];
     UNROLL
     for (int c = 0; c < vecs; c++)
         pq_output_pairs(ws + 2 * c, w + 16 * c, both);
     UNROLL
     for (int p = 0; p < (rows + 1) / 2; p++) {
-        if (p % 2 == 0)
-            pq_row_pairs(xs, x + 2 * p, rows, rows - 2 * p, both);
+        int32x4_t xp = pq_row_pair(x + 4 * p, rows - 2 * p);
         UNROLL
         for (int c = 0; c < 2 * vecs; c++)
-            sum[p][c] = vusmmlaq_s32(sum[p][c], vreinterpretq_u8_s32(ws[c]),
-                                     vreinterpretq_s8_s32(xs[p % 2]));
+            sum[p][c] =
+                vusmmlaq_s32(sum[p][c], vreinterpretq_u8_s32(ws[c]), vreinterpretq_s8_s32(xp));
     }
 }
 
