@@ -23,12 +23,12 @@ INLINE struct two two_units(const int rows, const bool pairs, const int32_t *x, 
     return (struct two){a, b};
 }
 
-INLINE int32x4_t add_two(int32x4_t sum, const int8x16_t code[2], struct two x, const int r,
-                         const bool pairs) {
-    if (!pairs)
-        return pq_dot(pq_dot(sum, code[0], x.a, r), code[1], x.b, r);
-    int32x4_t of = r < 2 ? x.a : x.b;
-    return pq_dot(pq_dot(sum, code[0], of, 2 * r), code[1], of, 2 * r + 1);
+/* sum += code . the first or second unit of row r. */
+INLINE int32x4_t add_unit(int32x4_t sum, int8x16_t code, struct two x, const int r,
+                          const int second, const bool pairs) {
+    if (pairs)
+        return pq_dot(sum, code, r < 2 ? x.a : x.b, 2 * r + second);
+    return pq_dot(sum, code, second ? x.b : x.a, r);
 }
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
@@ -59,8 +59,11 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
                 int8x16_t code[2];
                 pq_codes4(code, codes + 16 * c);
                 UNROLL
-                for (int r = 0; r < rows; r++)
-                    sum[r][c] = add_two(sum[r][c], code, xs, r, pairs);
+                for (int h = 0; h < 2; h++) {
+                    UNROLL
+                    for (int r = 0; r < rows; r++)
+                        sum[r][c] = add_unit(sum[r][c], code[h], xs, r, h, pairs);
+                }
             }
         }
         pq_multipliers(m, w, b, first, vecs);
