@@ -295,7 +295,8 @@ struct pq_feed {
 /* Run the model on a ragged batch: feeds [n] of any lengths, together at most options.batch tokens.
  * A sequence's results do not depend on what else is in the batch, on how its prompt is cut into
  * chunks, or on the number of threads.
- *   logits  [sum of n_logits][vocab] out, in the order of the feeds; NULL when none are wanted
+ *   logits  [sum of n_logits][vocab] out, in the order of the feeds; NULL when none are wanted;
+ *           fastest where they are aligned to 64 bytes
  * Errors: PQ_EINVAL, PQ_ERANGE; no sequence has advanced then. */
 enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n, float *logits,
                           struct pq_err *err);

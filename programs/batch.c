@@ -97,7 +97,7 @@ static enum pq_status open_batch(struct batch *b, const struct pq_engine *engine
     b->vocab = engine->config->vocab;
     b->slots = calloc(slots, sizeof *b->slots);
     b->feeds = calloc(slots, sizeof *b->feeds);
-    b->logits = calloc(slots, (size_t)b->vocab * sizeof *b->logits);
+    b->logits = pq_logits_open(slots, b->vocab);
     if (!b->slots || !b->feeds || !b->logits)
         return pq_refuse(err, PQ_ENOMEM, "no memory for a batch of %zu", slots);
     for (size_t i = 0; i < slots && status == PQ_OK; i++)

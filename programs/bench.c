@@ -55,7 +55,7 @@ enum pq_status pq_bench_prepare(struct pq_bench *bench, struct pq_pool *pool, st
         status = prepare_subject(bench, &bench->subject[i], pool, err);
     }
     bench->ids = malloc((size_t)bench->positions * sizeof *bench->ids);
-    bench->logits = malloc((size_t)bench->sequences * (size_t)vocab * sizeof *bench->logits);
+    bench->logits = pq_logits_open((size_t)bench->sequences, vocab);
     if (status == PQ_OK && (!bench->ids || !bench->logits))
         status = pq_refuse(err, PQ_ENOMEM, "no memory for %d positions", bench->positions);
     if (status == PQ_OK)

@@ -18,7 +18,7 @@ static enum pq_status first_token(struct pq_bench_subject *subject, struct pq_po
     int32_t ids[PQ_BENCH_FIRST];
     struct pq_context *ctx = NULL;
     double start = pq_seconds();
-    float *logits = malloc((size_t)c->vocab * sizeof *logits);
+    float *logits = pq_logits_open(1, c->vocab);
     for (int i = 0; i < n; i++)
         ids[i] = i % c->vocab;
     enum pq_status status = logits ? pq_context_open(&ctx, subject->engine.model, pool, &o, err)

@@ -50,6 +50,11 @@ void pq_engine_close(struct pq_engine *engine) {
     *engine = (struct pq_engine){0};
 }
 
+float *pq_logits_open(size_t rows, int vocab) {
+    size_t bytes = rows * (size_t)vocab * sizeof(float);
+    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
 bool pq_is_checkpoint(const char *arg) {
     char *path = NULL;
     bool found = asprintf(&path, "%s/config.json", arg) >= 0 && access(path, F_OK) == 0;

@@ -53,6 +53,10 @@ enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
                               struct pq_err *err);
 void pq_engine_close(struct pq_engine *engine); /* accepts one of zeros */
 
+/* Memory for rows of logits, which free() releases; NULL: there is none.  It begins with a cache
+ * line: all stores of logits would meet two otherwise. */
+float *pq_logits_open(size_t rows, int vocab);
+
 /* Whether arg is a directory with a config.json in it. */
 bool pq_is_checkpoint(const char *arg);
 /* The checkpoint that comes with the program, having said on stderr that it is used; malloc'd.

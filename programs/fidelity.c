@@ -68,8 +68,8 @@ static enum pq_status open_run(struct run *r, struct pq_err *err) {
         .sequences = 1, .positions = longest, .batch = longest < CHUNK ? longest : CHUNK};
     r->vocab = r->engines[0].config->vocab;
     r->ctx = calloc((size_t)models + 1, sizeof *r->ctx);
-    r->reference = malloc((size_t)CHUNK * (size_t)r->vocab * sizeof *r->reference);
-    r->logits = malloc((size_t)CHUNK * (size_t)r->vocab * sizeof *r->logits);
+    r->reference = pq_logits_open(CHUNK, r->vocab);
+    r->logits = pq_logits_open(CHUNK, r->vocab);
     if (!r->ctx || !r->reference || !r->logits)
         return pq_refuse(err, PQ_ENOMEM, "no memory for the logits of %d tokens", CHUNK);
     enum pq_status status = PQ_OK;

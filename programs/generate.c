@@ -95,7 +95,7 @@ enum pq_status pq_generator_open(struct pq_generator *out, const struct pq_engin
     enum pq_status status = pq_context_open(&g.ctx, engine->model, pool, &options, err);
     if (status == PQ_OK)
         status = pq_reply_open(&g.reply, engine->tok, engine->config, raw, err);
-    g.logits = malloc((size_t)engine->config->vocab * sizeof *g.logits);
+    g.logits = pq_logits_open(1, engine->config->vocab);
     g.ids = malloc(((size_t)positions + 1) * sizeof *g.ids);
     if (status == PQ_OK && (!g.logits || !g.ids))
         status = pq_refuse(err, PQ_ENOMEM, "no memory for %d positions", positions);
