@@ -142,19 +142,38 @@ static void widen_f32(void *panel, const void *codes, int units) {
         }
 }
 
-/* Codes have 8 bits and a BF16 has as many: the upper half of the FP32 is exact. */
+/* Codes have 8 bits and a BF16 has as many: the upper half of the FP32 is exact.  out[0] becomes
+ * the units of the first two codes, out[1] of the others. */
+INLINE void two_units(u32v out[2], const uint32_t *from) {
+    u32v four;
+    memcpy(&four, from, sizeof four);
+    out[0] = (u32v)code_of(four, 0) >> 16 | (u32v)code_of(four, 1);
+    out[1] = (u32v)code_of(four, 2) >> 16 | (u32v)code_of(four, 3);
+}
+
 static void widen_bf16(void *panel, const void *codes, int units) {
-    float *to = panel; /* pairs, stored as the vectors of lanes.h are */
+    float *to = panel; /* units, stored as the vectors of lanes.h are */
     const uint32_t *from = codes;
     for (int i = 0; i < units; i++, from += PQ_NR, to += 2 * PQ_NR)
         for (int c = 0; c < PQ_NR; c += LANES) {
-            u32v four;
-            memcpy(&four, from + c, sizeof four);
-            u32v first = (u32v)code_of(four, 0) >> 16 | (u32v)code_of(four, 1);
-            u32v second = (u32v)code_of(four, 2) >> 16 | (u32v)code_of(four, 3);
-            store(to + c, (f32v)first);
-            store(to + PQ_NR + c, (f32v)second);
+            u32v two[2];
+            two_units(two, from + c);
+            store(to + c, (f32v)two[0]);
+            store(to + PQ_NR + c, (f32v)two[1]);
         }
+}
+
+static void widen_bf16_pairs(void *panel, const void *codes, int units) {
+    uint32_t *to = panel;
+    const uint32_t *from = codes;
+    for (int i = 0; i < units * PQ_NR; i += LANES, from += LANES, to += 2 * LANES) {
+        u32v two[2];
+        two_units(two, from);
+        for (int j = 0; j < LANES; j++) {
+            to[2 * j] = two[0][j];
+            to[2 * j + 1] = two[1][j];
+        }
+    }
 }
 
 static void rescale(float *acc, const float *a, int rows, int panels) {
@@ -183,6 +202,7 @@ const struct pq_attend PQ_PASTE(pq_attend, PQ_ISA_SUFFIX) = {
     .softmax_bf16 = softmax_bf16,
     .softmax_f32 = softmax_f32,
     .widen_bf16 = widen_bf16,
+    .widen_bf16_pairs = widen_bf16_pairs,
     .widen_f32 = widen_f32,
     .rescale = rescale,
     .finish = finish,

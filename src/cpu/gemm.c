@@ -25,12 +25,14 @@ static size_t head_bytes(const struct pq_linear *linear) {
     return pq_arena_piece(linear->mult_bytes) + (size_t)floats * sizeof(float);
 }
 
-void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group) {
+void pq_linear_shape(struct pq_linear *linear, const struct pq_ops *ops, enum pq_kind kind, int n,
+                     int k, int group) {
     int padded = pq_round_up(k, PQ_BLOCK);
     linear->kind = kind;
     linear->n = n;
     linear->k = k;
     linear->units = padded / pq_unit_values(kind);
+    linear->pairs = pq_in_pairs(ops, kind);
     linear->shift = 31;
     linear->mult_bytes = 0;
     linear->weight_bytes = (size_t)linear->units * PQ_NR * (kind == PQ_KIND_I4 ? 2 : 4);

@@ -13,6 +13,11 @@ static inline int pq_unit_values(enum pq_kind kind) {
     return kind == PQ_KIND_F32 ? 1 : kind == PQ_KIND_BF16 ? 2 : 4;
 }
 
+/* Whether tiles of a kind, and panels that meet them, come in pairs of units. */
+static inline bool pq_in_pairs(const struct pq_ops *ops, enum pq_kind kind) {
+    return ops->pairs && kind != PQ_KIND_F32;
+}
+
 static inline int pq_round_up(int value, int multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
@@ -24,6 +29,7 @@ struct pq_linear {
     enum pq_kind kind;
     int n, k;              /* as the checkpoint has them */
     int units;             /* of a panel row: k padded to a multiple of PQ_BLOCK */
+    bool pairs;            /* of units, see ops.h; I4's codes are as they are */
     int shift;             /* I4: group of block b = b >> shift */
     size_t mult_bytes;     /* of a panel's multipliers, */
     size_t weight_bytes;   /* of its weights, */
@@ -52,9 +58,10 @@ static inline int pq_linear_panels(const struct pq_linear *linear) {
     return (linear->n + PQ_NR - 1) / PQ_NR;
 }
 
-/* Set the sizes of a linear from kind, n, k and (I4) group, with no other's panels between its own;
- * `panels` and `next` stay as they are. */
-void pq_linear_shape(struct pq_linear *linear, enum pq_kind kind, int n, int k, int group);
+/* Set the sizes of a linear, for these kernels, from kind, n, k and (I4) group, with no other's
+ * panels between its own; `panels` and `next` stay as they are. */
+void pq_linear_shape(struct pq_linear *linear, const struct pq_ops *ops, enum pq_kind kind, int n,
+                     int k, int group);
 /* Let the panels of two linears of one n take turns, the first one's first: then second->panels is
  * first->panels + first->panel_bytes. */
 void pq_linears_alternate(struct pq_linear *first, struct pq_linear *second);
@@ -93,7 +100,7 @@ static inline int pq_first_row(int m, int t) {
 /* Units of rows [rows][n] of a kind to a tile; n is even. */
 static inline void pq_lay_tile(const struct pq_ops *ops, enum pq_kind kind, uint32_t *tile,
                                const uint32_t *units, int rows, int n) {
-    bool pairs = ops->pairs && kind != PQ_KIND_F32;
+    bool pairs = pq_in_pairs(ops, kind);
     (pairs ? ops->e->interleave_pairs : ops->e->interleave)(tile, rows, units, rows, n);
 }
 

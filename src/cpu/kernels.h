@@ -16,7 +16,7 @@ pq_tile_fp_fn pq_tile_f32_c, pq_tile_f32_avx2, pq_tile_f32_avx512;
 
 pq_tile_i8_fn pq_tile_i8_neon, pq_tile_i8_dotprod, pq_tile_i8_i8mm;
 pq_tile_i4_fn pq_tile_i4_neon, pq_tile_i4_dotprod, pq_tile_i4_pairs_dotprod;
-pq_unpack_i4_fn pq_unpack_i4_neon;
+pq_unpack_i4_fn pq_unpack_i4_neon, pq_unpack_i4_pairs_neon;
 pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
 
 /* A tile that unpacks, in two steps. */

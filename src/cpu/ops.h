@@ -6,10 +6,11 @@
  *   panel  w [units][PQ_NR]     the weights of PQ_NR outputs; lanes run over outputs
  *   tile   x [units][rows]      1 <= rows <= PQ_MR activation rows; a unit is broadcast
  *
- * Instructions that multiply pairs of units (struct pq_ops) take int8 and bf16 tiles in pairs, too,
- * of which the last one's second unit counts for nothing where units are odd:
+ * Instructions that multiply pairs of units (struct pq_ops) take int8 and bf16 ones in pairs, too;
+ * units are even then:
  *
- *   tile   x [ceil(units / 2)][rows][2]
+ *   panel  w [units / 2][PQ_NR][2]
+ *   tile   x [units / 2][rows][2]
  *
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
@@ -66,7 +67,7 @@ struct pq_panel4 {
 typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
                            const struct pq_panel4 *w, int blocks, struct pq_ahead ahead);
 
-/* out [blocks * 8][PQ_NR][4] = code * mult + 128: the panel that pq_tile_i8_fn takes. */
+/* out, the panel that pq_tile_i8_fn takes, = code * mult + 128. */
 typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks);
 
 /* The first tile past a 4-bit panel: acc as pq_tile_i8_fn sums it and, if `keep`, out as above for
@@ -158,8 +159,9 @@ struct pq_attend {
                           int valid, float scale, float most, float *max, float *sum);
     float (*softmax_f32)(void *row, const float *s, size_t stride, const float *weights, int n,
                          int valid, float scale, float most, float *max, float *sum);
-    /* A panel of int8 codes [units][PQ_NR][4] as BF16 or FP32 values, exactly. */
+    /* A panel of int8 codes [units][PQ_NR][4] as BF16 (in pairs or not) or FP32 values, exactly. */
     void (*widen_bf16)(void *panel, const void *codes, int units);
+    void (*widen_bf16_pairs)(void *panel, const void *codes, int units);
     void (*widen_f32)(void *panel, const void *codes, int units);
     /* acc[p][r][c] *= a[r] */
     void (*rescale)(float *acc, const float *a, int rows, int panels);
@@ -172,7 +174,7 @@ struct pq_attend {
 
 struct pq_ops {
     enum pq_isa isa;
-    bool pairs; /* the tiles of all but tile_f32 come in pairs of units */
+    bool pairs; /* tiles, and panels in 8 bits and BF16, come in pairs of units; not tile_f32's */
     pq_tile_i8_fn *tile_i8;
     pq_start_fn *start; /* of tile_i8 and tile_unpack */
     pq_tile_i4_fn *tile_i4;

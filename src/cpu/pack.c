@@ -2,24 +2,22 @@
 
 #include <string.h>
 
-/* units [n], transformed, to lane c of a panel. */
-static void put_units(unsigned char *panel, int c, const unsigned char *row, size_t n,
-                      uint32_t flip) {
-    uint32_t *to = (uint32_t *)panel + c;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t unit;
+/* A row of so many bytes, transformed, to lane c of a panel in which `each` units of a lane, 1 or
+ * 2, lie side by side; what is left of the panel is padding. */
+static inline __attribute__((always_inline)) void put_units(unsigned char *panel, int c,
+                                                            const unsigned char *row, size_t bytes,
+                                                            size_t units, uint32_t flip,
+                                                            const size_t each) {
+    uint32_t *to = (uint32_t *)panel + (size_t)c * each, unit;
+    size_t i = 0;
+    for (; i < bytes / 4; i++) {
         memcpy(&unit, row + 4 * i, sizeof unit);
-        to[i * PQ_NR] = unit ^ flip;
+        to[i / each * each * PQ_NR + i % each] = unit ^ flip;
     }
-}
-
-/* The last unit of a row whose length is not a whole number of units, then padding. */
-static void put_tail(unsigned char *panel, int c, const unsigned char *rest, size_t bytes,
-                     size_t at, size_t units, uint32_t flip) {
-    uint32_t *to = (uint32_t *)panel + c, unit = 0;
-    memcpy(&unit, rest, bytes);
-    for (; at < units; at++, unit = 0)
-        to[at * PQ_NR] = unit ^ flip;
+    unit = 0;
+    memcpy(&unit, row + 4 * i, bytes % 4);
+    for (; i < units; i++, unit = 0)
+        to[i / each * each * PQ_NR + i % each] = unit ^ flip;
 }
 
 /* The four bytes of eight consecutive codes n0 .. n7, two a byte, to bytes n0|n4<<4 .. n3|n7<<4. */
@@ -56,9 +54,11 @@ void pq_pack_row(const struct pq_linear *linear, unsigned char *panel, int c, co
     }
     uint32_t flip = linear->kind == PQ_KIND_I8 ? 0x80808080u : 0;
     size_t value = 4 / (size_t)pq_unit_values(linear->kind), bytes = (size_t)linear->k * value;
-    put_units(panel, c, row, bytes / 4, flip);
-    put_tail(panel, c, (const unsigned char *)row + bytes / 4 * 4, bytes % 4, bytes / 4,
-             (size_t)linear->units, flip);
+    size_t units = (size_t)linear->units;
+    if (linear->pairs)
+        put_units(panel, c, row, bytes, units, flip, 2);
+    else
+        put_units(panel, c, row, bytes, units, flip, 1);
 }
 
 void pq_pack_multipliers(const struct pq_linear *linear, unsigned char *mults, int c,

@@ -237,11 +237,22 @@ static const unsigned char *values_of(const struct pq_attention *a, const struct
 static const void *widened(const struct pq_attention *a, const struct work *w, const void *values,
                            int positions) {
     const struct pq_attend *attend = a->ops->attend;
+    int units = (positions + 3) / 4;
     if (a->kv->kind != PQ_KIND_I8)
         return values;
-    (a->fp == PQ_KIND_BF16 ? attend->widen_bf16 : attend->widen_f32)(w->wide, values,
-                                                                     (positions + 3) / 4);
+    if (a->fp != PQ_KIND_BF16)
+        attend->widen_f32(w->wide, values, units);
+    else if (pq_in_pairs(a->ops, a->fp))
+        attend->widen_bf16_pairs(w->wide, values, units);
+    else
+        attend->widen_bf16(w->wide, values, units);
     return w->wide;
+}
+
+/* So many positions of a tile of probabilities and of a panel of values, which end in zeros. */
+static int units_of(const struct pq_attention *a, int positions) {
+    int each = pq_in_pairs(a->ops, a->fp) ? 2 : 1, v = pq_unit_values(a->fp) * each;
+    return (positions + v - 1) / v * each;
 }
 
 static size_t key_bytes(const struct pq_attention *a) {
@@ -325,7 +336,7 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
     const struct tile *tiles = w->tiles, *last = &tiles[n - 1];
     struct pq_kv_block block =
         pq_kv_block(a->kv, a->layer, last->chunk->sequence, last->kv_head, index);
-    int most = seen_of(last, index), v = pq_unit_values(a->fp);
+    int most = seen_of(last, index);
     const void *next_keys = NULL;
     if (seen_of(last, index + 1) > 0)
         next_keys =
@@ -346,10 +357,10 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
         const void *values = widened(a, w, values_of(a, &block, p), most);
         struct pq_ahead next = after_values(a, &block, p, most, n, next_keys);
         for (int t = 0; t < n; t++) {
-            int seen = (seen_of(&tiles[t], index) + v - 1) / v;
-            if (seen > 0)
+            int units = units_of(a, seen_of(&tiles[t], index));
+            if (units > 0)
                 multiply(sums[t] + p * tiles[t].rows * PQ_NR, tiles[t].rows, true, tiles[t].p,
-                         values, seen, part_of(next, t, n));
+                         values, units, part_of(next, t, n));
         }
     }
 }

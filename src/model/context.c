@@ -101,7 +101,8 @@ enum pq_status pq_context_open(struct pq_context **out, const struct pq_model *m
     ctx->options = *options;
     enum pq_status status = pq_arena_open(&ctx->arena, place(ctx, false), false, "scratch", err);
     if (status == PQ_OK)
-        status = pq_kv_open(&ctx->kv, options->kv == PQ_KV_INT8 ? PQ_KIND_I8 : model->fp, c->layers,
+        status = pq_kv_open(&ctx->kv, model->ops,
+                            options->kv == PQ_KV_INT8 ? PQ_KIND_I8 : model->fp, c->layers,
                             options->sequences, c->kv_heads, c->head_dim, options->positions, err);
     if (status != PQ_OK) {
         pq_context_close(ctx);

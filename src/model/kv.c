@@ -2,9 +2,11 @@
 
 #include <string.h>
 
-enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int sequences,
-                          int heads, int head_dim, int positions, struct pq_err *err) {
+enum pq_status pq_kv_open(struct pq_kv *out, const struct pq_ops *ops, enum pq_kind kind,
+                          int layers, int sequences, int heads, int head_dim, int positions,
+                          struct pq_err *err) {
     struct pq_kv kv = {.kind = kind,
+                       .pairs = pq_in_pairs(ops, kind),
                        .layers = layers,
                        .sequences = sequences,
                        .heads = heads,
@@ -54,7 +56,10 @@ static void put_keys(const struct pq_kv *kv, const struct pq_elementwise *e, uns
         for (int i = 0; i < n * units; i++)
             from[i] ^= 0x80808080u;
     uint32_t *panel = (uint32_t *)keys + (size_t)(at / PQ_NR) * (size_t)units * PQ_NR;
-    e->interleave(panel + at % PQ_NR, PQ_NR, from, n, units);
+    if (kv->pairs)
+        e->interleave_pairs(panel + at % PQ_NR * 2, PQ_NR, from, n, units);
+    else
+        e->interleave(panel + at % PQ_NR, PQ_NR, from, n, units);
 }
 
 /* The unit of a panel of values that a position belongs to. */
@@ -113,6 +118,23 @@ static void put_value_pairs(const struct pq_kv *kv, unsigned char *values, int a
     }
 }
 
+/* Four BF16 positions share a pair of units in the same way. */
+static void put_value_quads(const struct pq_kv *kv, unsigned char *values, int at, int n,
+                            const uint16_t *from) {
+    int d = kv->head_dim;
+    for (int i = 0; i < n; i++, from += d) {
+        int in_pair = (at + i) % 4;
+        for (int p = 0; p < d / PQ_NR; p++) {
+            uint16_t *pair = (uint16_t *)value_unit(kv, values, p, at + i - in_pair);
+            for (int c = 0; c < PQ_NR; c++, pair += 4) {
+                if (in_pair == 0)
+                    memset(pair, 0, 4 * sizeof *pair);
+                pair[in_pair] = from[p * PQ_NR + c];
+            }
+        }
+    }
+}
+
 /* rows [n][d], ld apart, as BF16 or as codes and their scales. */
 static void narrow(const struct pq_kv *kv, const struct pq_elementwise *e, void *to, float *scales,
                    int n, const float *rows, size_t ld) {
@@ -142,6 +164,8 @@ void pq_kv_put(const struct pq_kv *kv, const struct pq_elementwise *e, int layer
     narrow(kv, e, temp, block.value_scales + at, n, values, ldv);
     if (kv->kind == PQ_KIND_I8)
         put_value_codes(kv, block.values, at, n, temp);
+    else if (kv->pairs)
+        put_value_quads(kv, block.values, at, n, temp);
     else
         put_value_pairs(kv, block.values, at, n, temp);
 }

@@ -4,8 +4,9 @@
  * FP32, with v values a unit (2 and 1):
  *   keys    [PQ_KV_BLOCK / PQ_NR] panels [d / v units][PQ_NR positions]
  *   values  [d / PQ_NR] panels [PQ_KV_BLOCK / v units][PQ_NR of d]
- * Scores are then a product of a query tile with key panels, and outputs one of a probability tile
- * with value panels: the GEMM's own kernels.
+ * or, where kernels take pairs of units, pairs in their place (cpu/ops.h).  Scores are then a
+ * product of a query tile with key panels, and outputs one of a probability tile with value panels:
+ * the GEMM's own kernels.
  *
  * In int8, a key and a value have one scale each (absmax / 127):
  *   keys    as above, v = 4, codes + 128 as panels of weights have them
@@ -25,6 +26,7 @@ enum { PQ_KV_BLOCK = 256 };
 
 struct pq_kv {
     enum pq_kind kind; /* BF16, F32 or I8 */
+    bool pairs;        /* of units, see cpu/ops.h: in all panels but of values in int8 */
     int layers, sequences, heads, head_dim, blocks;
     struct pq_hadamard hadamard; /* I8: of order head_dim; zeros where there is none */
     size_t half_bytes;           /* of the keys, or of the values, of a block */
@@ -38,8 +40,9 @@ struct pq_kv_block {
     float *key_scales, *value_scales; /* [PQ_KV_BLOCK]; I8 only */
 };
 
-enum pq_status pq_kv_open(struct pq_kv *out, enum pq_kind kind, int layers, int sequences,
-                          int heads, int head_dim, int positions, struct pq_err *err);
+enum pq_status pq_kv_open(struct pq_kv *out, const struct pq_ops *ops, enum pq_kind kind,
+                          int layers, int sequences, int heads, int head_dim, int positions,
+                          struct pq_err *err);
 void pq_kv_close(struct pq_kv *kv);
 
 /* The block that holds positions PQ_KV_BLOCK * block and on. */

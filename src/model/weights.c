@@ -170,7 +170,7 @@ static struct packing packing_of(const struct loader *l, struct pq_linear *w, co
         p.scales = scales;
     else if (scheme != PQ_SCHEME_FP)
         p.scale = scales;
-    pq_linear_shape(w, kind, n, k,
+    pq_linear_shape(w, l->model->ops, kind, n, k,
                     p.groups || p.scales ? l->model->config.group : PQ_GROUP_CHANNEL);
     return p;
 }

@@ -73,8 +73,9 @@ static enum pq_status install_exact(struct pq_calibration *c, int layer, enum pq
                                     struct pq_err *err) {
     struct pq_linear_shape shape = shape_of(c, which);
     PQ_TRY(pq_source_bias(c->source, layer, which, c->bias, err));
-    return pq_linear_from_floats(pq_layer_linear(&c->exact.layer, which), c->stream->model.fp, c->w,
-                                 shape.n, shape.k, c->bias, c->pool, err);
+    return pq_linear_from_floats(pq_layer_linear(&c->exact.layer, which), c->stream->model.ops,
+                                 c->stream->model.fp, c->w, shape.n, shape.k, c->bias, c->pool,
+                                 err);
 }
 
 /* Take the streams past the linears of an input. */
@@ -88,8 +89,8 @@ static void pass(struct pq_calibration *c, enum pq_input input) {
 static enum pq_status install(struct pq_calibration *c, int layer, enum pq_linear_name which,
                               const struct pq_rounded *rounded, struct pq_err *err) {
     PQ_TRY(pq_source_bias(c->source, layer, which, c->bias, err));
-    return pq_linear_from_rounded(pq_layer_linear(&c->layer, which), rounded, c->bias, c->pool,
-                                  err);
+    return pq_linear_from_rounded(pq_layer_linear(&c->layer, which), c->stream->model.ops, rounded,
+                                  c->bias, c->pool, err);
 }
 
 /* Round the rows of c->w on the moments. */

@@ -135,10 +135,11 @@ enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *
     return PQ_OK;
 }
 
-enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rounded *rounded,
-                                      const float *bias, struct pq_pool *pool, struct pq_err *err) {
+enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_ops *ops,
+                                      const struct pq_rounded *rounded, const float *bias,
+                                      struct pq_pool *pool, struct pq_err *err) {
     struct pq_linear linear = {0};
-    pq_linear_shape(&linear, rounded->scheme == PQ_SCHEME_W4A8 ? PQ_KIND_I4 : PQ_KIND_I8,
+    pq_linear_shape(&linear, ops, rounded->scheme == PQ_SCHEME_W4A8 ? PQ_KIND_I4 : PQ_KIND_I8,
                     rounded->n, rounded->k, rounded->group);
     struct packing packing = {.linear = &linear, .rounded = rounded, .bias = bias};
     PQ_TRY(pack(&packing, pool, err));
@@ -146,11 +147,11 @@ enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rou
     return PQ_OK;
 }
 
-enum pq_status pq_linear_from_floats(struct pq_linear *out, enum pq_kind kind, const float *w,
-                                     int n, int k, const float *bias, struct pq_pool *pool,
-                                     struct pq_err *err) {
+enum pq_status pq_linear_from_floats(struct pq_linear *out, const struct pq_ops *ops,
+                                     enum pq_kind kind, const float *w, int n, int k,
+                                     const float *bias, struct pq_pool *pool, struct pq_err *err) {
     struct pq_linear linear = {0};
-    pq_linear_shape(&linear, kind, n, k, PQ_GROUP_CHANNEL);
+    pq_linear_shape(&linear, ops, kind, n, k, PQ_GROUP_CHANNEL);
     struct packing packing = {.linear = &linear, .w = w, .bias = bias};
     PQ_TRY(pack(&packing, pool, err));
     *out = linear;

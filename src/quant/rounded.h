@@ -27,14 +27,15 @@ void pq_rounded_nearest(const struct pq_rounded *rounded, const float *w, struct
  * pack-quantized and reading it back (model/packed.h).  Errors: PQ_ENOMEM. */
 enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *err);
 
-/* A linear ready to multiply, in memory of its own: panels and multipliers of *rounded, with bias
- * [n] or NULL. */
-enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_rounded *rounded,
-                                      const float *bias, struct pq_pool *pool, struct pq_err *err);
+/* A linear ready to multiply with these kernels, in memory of its own: panels and multipliers of
+ * *rounded, with bias [n] or NULL. */
+enum pq_status pq_linear_from_rounded(struct pq_linear *out, const struct pq_ops *ops,
+                                      const struct pq_rounded *rounded, const float *bias,
+                                      struct pq_pool *pool, struct pq_err *err);
 /* The same of w [n][k], rounded to `kind` (BF16 or F32) only. */
-enum pq_status pq_linear_from_floats(struct pq_linear *out, enum pq_kind kind, const float *w,
-                                     int n, int k, const float *bias, struct pq_pool *pool,
-                                     struct pq_err *err);
+enum pq_status pq_linear_from_floats(struct pq_linear *out, const struct pq_ops *ops,
+                                     enum pq_kind kind, const float *w, int n, int k,
+                                     const float *bias, struct pq_pool *pool, struct pq_err *err);
 /* Frees what these made; zeros are let be. */
 void pq_linear_release(struct pq_linear *linear);
 

@@ -44,12 +44,13 @@ static void take(struct trial *t, struct pq_range range) {
 static enum pq_status make_linear(struct trial *t, struct pq_linear_shape shape, bool rounded,
                                   struct pq_linear *out, struct pq_err *err) {
     if (!rounded)
-        return pq_linear_from_floats(out, t->stream->model.fp, t->w, shape.n, shape.k, t->bias,
-                                     t->pool, err);
+        return pq_linear_from_floats(out, t->stream->model.ops, t->stream->model.fp, t->w, shape.n,
+                                     shape.k, t->bias, t->pool, err);
     struct pq_rounded r;
     PQ_TRY(pq_rounded_open(&r, PQ_SCHEME_W4A8, shape.n, shape.k, t->group, err));
     pq_rounded_nearest(&r, t->w, t->pool);
-    enum pq_status status = pq_linear_from_rounded(out, &r, t->bias, t->pool, err);
+    enum pq_status status =
+        pq_linear_from_rounded(out, t->stream->model.ops, &r, t->bias, t->pool, err);
     pq_rounded_close(&r);
     return status;
 }
@@ -111,8 +112,8 @@ static enum pq_status make_head(struct trial *t, struct pq_linear *head, float *
     if (status == PQ_OK)
         status = pq_transformed_vector(t->source, "model.norm.weight", norm, err);
     if (status == PQ_OK)
-        status = pq_linear_from_floats(head, t->stream->model.fp, w, c->vocab, c->hidden, NULL,
-                                       t->pool, err);
+        status = pq_linear_from_floats(head, t->stream->model.ops, t->stream->model.fp, w, c->vocab,
+                                       c->hidden, NULL, t->pool, err);
     free(w);
     return status;
 }

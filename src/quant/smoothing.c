@@ -27,6 +27,7 @@ struct search {
 static enum pq_status read_stage(struct search *s, const struct pq_stage *stage,
                                  struct pq_err *err) {
     const struct pq_smoothing *g = s->given;
+    const struct pq_model *model = &g->moments->stream->model;
     struct pq_pool *pool = g->moments->workspace.pool;
     size_t k = (size_t)pq_linear_shape_of(s->config, stage->first).k;
     int all = 0, row = 0;
@@ -40,9 +41,8 @@ static enum pq_status read_stage(struct search *s, const struct pq_stage *stage,
         int n = pq_linear_shape_of(s->config, which).n;
         PQ_TRY(pq_source_weights(g->source, s->number, which, pool, g->w, err));
         PQ_TRY(pq_source_bias(g->source, s->number, which, g->bias, err));
-        PQ_TRY(pq_linear_from_floats(pq_layer_linear(&s->layer, which),
-                                     g->moments->stream->model.fp, g->w, n, (int)k, g->bias, pool,
-                                     err));
+        PQ_TRY(pq_linear_from_floats(pq_layer_linear(&s->layer, which), model->ops, model->fp, g->w,
+                                     n, (int)k, g->bias, pool, err));
         pq_smooth_most(s->most, g->w, n, (int)k);
         for (int j = 0; j < n; j++, row++)
             if (row % step == 0)

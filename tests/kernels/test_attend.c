@@ -141,15 +141,17 @@ static void widen(void) {
         for (int i = 0; i < n * PQ_NR; i++)
             CHECK(wide[i] == codes[code_at(i)]);
         CHECK(((uint32_t *)wide)[n * PQ_NR] == 0xaaaaaaaa);
-        memset(wide, 0xaa, sizeof wide);
-        kernels->widen_bf16(wide, codes, n / 4);
-        const uint16_t *pairs = (const uint16_t *)wide;
-        for (int i = 0; i < n * PQ_NR; i++) {
-            int position = i / PQ_NR, c = i % PQ_NR;
-            CHECK(pq_bf16_to_f32(pairs[(position / 2 * PQ_NR + c) * 2 + position % 2]) ==
-                  codes[code_at(i)]);
+        for (int each = 2; each <= 4; each += 2) { /* positions of a unit, of a pair of units */
+            memset(wide, 0xaa, sizeof wide);
+            (each == 2 ? kernels->widen_bf16 : kernels->widen_bf16_pairs)(wide, codes, n / 4);
+            const uint16_t *values = (const uint16_t *)wide;
+            for (int i = 0; i < n * PQ_NR; i++) {
+                int position = i / PQ_NR, c = i % PQ_NR;
+                int at = (position / each * PQ_NR + c) * each + position % each;
+                CHECK(pq_bf16_to_f32(values[at]) == codes[code_at(i)]);
+            }
+            CHECK(values[n * PQ_NR] == 0xaaaa);
         }
-        CHECK(pairs[n * PQ_NR] == 0xaaaa);
     }
 }
 

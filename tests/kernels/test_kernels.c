@@ -42,17 +42,30 @@ static void start_sums(int rows, int units) {
     }
 }
 
-/* The tile at x of so many rows and units as the kernels under test take it; what a pair has behind
- * an odd number of units is anything. */
-static const void *tile_of(int rows, int units) {
-    static uint32_t pairs[(MAX_UNITS + 1) * PQ_MR];
-    const uint32_t *single = (const uint32_t *)x;
-    if (!ops->pairs)
-        return x;
-    for (int i = 0; i < (units + 1) / 2 * 2; i++)
-        for (int r = 0; r < rows; r++)
-            pairs[(i / 2 * rows + r) * 2 + i % 2] = i < units ? single[i * rows + r] : 0x1234567;
+/* Units [units][n] of a tile or a panel, as the kernels under test take them. */
+static void *as_taken(uint32_t *pairs, const void *from, int n, int units) {
+    const uint32_t *single = from;
+    for (int i = 0; i < units; i++)
+        for (int c = 0; c < n; c++)
+            pairs[ops->pairs ? (i / 2 * n + c) * 2 + i % 2 : i * n + c] = single[i * n + c];
     return pairs;
+}
+
+/* The tile at x, */
+static void *tile_of(int rows, int units) {
+    static uint32_t tile[MAX_UNITS * PQ_MR];
+    return as_taken(tile, x, rows, units);
+}
+
+/* and the panel at w. */
+static void *panel_of(int units) {
+    static uint32_t panel[MAX_UNITS * PQ_NR];
+    return as_taken(panel, w, PQ_NR, units);
+}
+
+/* Of the lengths below: kernels that take pairs of units take an even number of them. */
+static int length(int units) {
+    return ops->pairs ? (units + 1) / 2 * 2 : units;
 }
 
 static int first_difference(const void *a, const void *b, int n) {
@@ -73,13 +86,13 @@ enum { LENGTHS = sizeof lengths / sizeof *lengths, FIRST_BLOCK = 2 /* whole bloc
 static void tile_i8(void) {
     for (int l = 0; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
-            int units = lengths[l];
+            int units = length(lengths[l]);
             fill_bytes(x, (size_t)units * rows * 4, -127, 127);
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
             fill_sums();
             start_sums(rows, units);
             pq_tile_i8_c(want, rows, starts, x, w, units, ahead(w));
-            ops->tile_i8(got, rows, starts, tile_of(rows, units), w, units, ahead(w));
+            ops->tile_i8(got, rows, starts, tile_of(rows, units), panel_of(units), units, ahead(w));
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -128,7 +141,7 @@ static void tile_i4(void) {
 
 static void unpack_case(int rows, int blocks, int shift, bool keep) {
     enum { BLOCKS = 5, BYTES = BLOCKS * PQ_BLOCK * PQ_NR };
-    static uint8_t a[BYTES + GUARD], b[BYTES + GUARD];
+    static _Alignas(64) uint8_t a[BYTES + GUARD], b[BYTES + GUARD];
     int bytes = blocks * PQ_BLOCK * PQ_NR;
     fill_bytes(x, (size_t)(blocks * PQ_BLOCK * rows), -127, 127);
     fill_bytes(w, BYTES / 2, 0, 255);
@@ -140,6 +153,8 @@ static void unpack_case(int rows, int blocks, int shift, bool keep) {
     memset(b, 0xaa, sizeof b);
     pq_unpack_i4_c(a, &panel, blocks);
     pq_tile_i8_c(want, rows, starts, x, a, blocks * 8, ahead(w));
+    static uint32_t taken[BYTES / 4];
+    memcpy(a, as_taken(taken, a, PQ_NR, blocks * 8), (size_t)bytes);
     ops->tile_unpack(got, rows, starts, tile_of(rows, blocks * 8), b, keep, &panel, blocks,
                      ahead(w));
     for (int i = keep ? 0 : bytes; i < bytes + GUARD; i++)
@@ -199,7 +214,7 @@ static void check_tile_bf16(int rows, int units, bool add) {
     fill_bf16(ws, (size_t)units * PQ_NR * 2);
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++)
         acc[i] = (float)(i % 7);
-    ops->tile_bf16(acc, rows, add, tile_of(rows, units), ws, units, ahead(ws));
+    ops->tile_bf16(acc, rows, add, tile_of(rows, units), panel_of(units), units, ahead(ws));
     for (int i = 0; i < PQ_MR * PQ_NR + GUARD; i++) {
         bool inside = i < rows * PQ_NR;
         double sum = inside && !add ? 0 : i % 7, size = sum;
@@ -218,8 +233,8 @@ static void check_tile_bf16(int rows, int units, bool add) {
 static void tile_bf16(void) {
     for (int l = 0; l < LENGTHS; l++)
         for (int rows = 1; rows <= PQ_MR; rows++) {
-            check_tile_bf16(rows, lengths[l], false);
-            check_tile_bf16(rows, lengths[l], true);
+            check_tile_bf16(rows, length(lengths[l]), false);
+            check_tile_bf16(rows, length(lengths[l]), true);
         }
 }
 
@@ -230,13 +245,14 @@ static void tile_bf16_rows_agree(void) {
     fill_bf16(xs, UNITS * PQ_MR * 2);
     fill_bf16(ws, UNITS * PQ_NR * 2);
     float whole[PQ_MR * PQ_NR];
-    ops->tile_bf16(whole, PQ_MR, false, tile_of(PQ_MR, UNITS), ws, UNITS, ahead(ws));
+    const void *panel = panel_of(UNITS);
+    ops->tile_bf16(whole, PQ_MR, false, tile_of(PQ_MR, UNITS), panel, UNITS, ahead(ws));
     for (int r = 0; r < PQ_MR; r++) {
         uint16_t row[UNITS * 2];
         float alone[PQ_NR];
         for (int i = 0; i < UNITS * 2; i++)
             row[i] = xs[(i / 2 * PQ_MR + r) * 2 + i % 2];
-        ops->tile_bf16(alone, 1, false, row, ws, UNITS, ahead(ws));
+        ops->tile_bf16(alone, 1, false, row, panel, UNITS, ahead(ws));
         if (memcmp(alone, whole + r * PQ_NR, sizeof alone))
             FAIL("row %d differs when it is alone", r);
     }

@@ -32,13 +32,14 @@ static void fill(float *p, size_t n, float range, uint64_t seed) {
         p[i] = range * noise(&seed);
 }
 
-static bool open_bed(struct bed *b, enum pq_kind kind, enum pq_kind fp, int heads, int kv_heads) {
+static bool open_bed(struct bed *b, const struct pq_ops *ops, enum pq_kind kind, enum pq_kind fp,
+                     int heads, int kv_heads) {
     static const struct pq_rope rope = {.theta = 1e4f};
     float frequencies[D / 2];
     size_t row = D * sizeof(float), q = (size_t)SEQUENCES * MOST * (size_t)heads;
     size_t kv = (size_t)SEQUENCES * MOST * (size_t)kv_heads;
     *b = (struct bed){.kind = kind, .fp = fp, .heads = heads, .kv_heads = kv_heads};
-    if (pq_kv_open(&b->kv, kind, 2, SEQUENCES, kv_heads, D, MOST, &err) != PQ_OK)
+    if (pq_kv_open(&b->kv, ops, kind, 2, SEQUENCES, kv_heads, D, MOST, &err) != PQ_OK)
         return false;
     b->q = malloc(q * row);
     b->out = malloc(q * row);
@@ -175,8 +176,8 @@ static void near_formula(enum pq_kind kind, enum pq_kind fp, double bound) {
                 continue;
             /* Emulated processors would take minutes for the rest. */
             int end = isa == pq_isa_best() && group == 2 ? MOST : SHORT;
-            CHECK(open_bed(&b, kind, fp, kv_heads * group, kv_heads));
             const struct pq_ops *ops = pq_ops_get(isa);
+            CHECK(open_bed(&b, ops, kind, fp, kv_heads * group, kv_heads));
             feed(&b, ops, 0, 300, 7);
             for (int at = 300; at < 304; at++)
                 feed(&b, ops, at, 1, 1);
@@ -216,7 +217,8 @@ static void test_nothing_is_left_behind(void) {
     for (int i = 0; i < 3; i++) {
         struct bed clean, used;
         enum pq_kind fp = kinds[i] == PQ_KIND_F32 ? PQ_KIND_F32 : PQ_KIND_BF16;
-        CHECK(open_bed(&clean, kinds[i], fp, 4, 2) && open_bed(&used, kinds[i], fp, 4, 2));
+        CHECK(open_bed(&clean, ops, kinds[i], fp, 4, 2) &&
+              open_bed(&used, ops, kinds[i], fp, 4, 2));
         size_t kv = (size_t)MOST * 2 * D;
         for (size_t j = 0; j < kv; j++) {
             used.k[j] = j % 7 ? 1e3f : NAN;
@@ -238,8 +240,9 @@ static void test_nothing_is_left_behind(void) {
 /* The bounds above can be missed: one value of the past, changed behind the cache's back. */
 static void test_a_wrong_value_is_seen(void) {
     struct bed b;
-    CHECK(open_bed(&b, PQ_KIND_BF16, PQ_KIND_BF16, 4, 2));
-    feed(&b, pq_ops_get(PQ_ISA_COUNT - 1), 0, 33, 33);
+    const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
+    CHECK(open_bed(&b, ops, PQ_KIND_BF16, PQ_KIND_BF16, 4, 2));
+    feed(&b, ops, 0, 33, 33);
     CHECK(worst_error(&b, 0, 33) < 5e-3);
     for (int j = 0; j < D; j++)
         b.v[5 * 2 * D + j] += 1;

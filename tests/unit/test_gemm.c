@@ -58,6 +58,8 @@ static const void *stored_row(enum pq_kind kind, int n) {
     return &row;
 }
 
+static const struct pq_ops *ops; /* of the ISA that all_sizes is at */
+
 static void fill_panels(struct pq_linear *w, int group) {
     for (int n = 0; n < N; n++) {
         struct pq_panel panel = pq_linear_panel(w, n / PQ_NR);
@@ -77,7 +79,7 @@ static void fill_panels(struct pq_linear *w, int group) {
 /* The same weights twice, as two linears whose panels take turns. */
 static void pack(struct pq_linear *gate, struct pq_linear *w, enum pq_kind kind, int group) {
     *gate = (struct pq_linear){0};
-    pq_linear_shape(gate, kind, N, K, group);
+    pq_linear_shape(gate, ops, kind, N, K, group);
     *w = *gate;
     w->next = gate;
     pq_linears_alternate(gate, w);
@@ -87,8 +89,6 @@ static void pack(struct pq_linear *gate, struct pq_linear *w, enum pq_kind kind,
     fill_panels(gate, group);
     fill_panels(w, group);
 }
-
-static const struct pq_ops *ops; /* of the ISA that all_sizes is at */
 
 /* What the product must be, and (floating kinds) how far from it rounding may lead. */
 static double expected(enum pq_kind kind, int group, int m, int n, double *slack) {
@@ -230,11 +230,11 @@ static void test_f32(void) {
 /* What a 4-bit weight costs: 4 bits, a multiplier's 4 bits for every 32, and the row's scale. */
 static void test_bytes(void) {
     struct pq_linear w = {0};
-    pq_linear_shape(&w, PQ_KIND_I4, 6144, 1536, 32);
+    pq_linear_shape(&w, pq_ops_get(PQ_ISA_C), PQ_KIND_I4, 6144, 1536, 32);
     CHECK(pq_linear_bytes(&w) == 6144ul * 1536 * 33 / 64 + 6144 * 4);
-    pq_linear_shape(&w, PQ_KIND_I8, 6144, 1536, 0);
+    pq_linear_shape(&w, pq_ops_get(PQ_ISA_C), PQ_KIND_I8, 6144, 1536, 0);
     CHECK(pq_linear_bytes(&w) == 6144ul * 1536 + 6144 * 4);
-    pq_linear_shape(&w, PQ_KIND_BF16, 6144, 1536, 0);
+    pq_linear_shape(&w, pq_ops_get(PQ_ISA_C), PQ_KIND_BF16, 6144, 1536, 0);
     CHECK(pq_linear_bytes(&w) == 6144ul * 1536 * 2);
 }
 

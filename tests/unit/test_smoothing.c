@@ -57,8 +57,8 @@ static enum pq_status take_layer(bool spoil) {
             scales.layers[LAYER].o[5] *= 2;
         PQ_TRY(pq_source_weights(&source, LAYER, which, pool, w, &err));
         PQ_TRY(pq_source_bias(&source, LAYER, which, bias, &err));
-        PQ_TRY(pq_linear_from_floats(pq_layer_linear(&layer, which), PQ_KIND_F32, w, shape.n,
-                                     shape.k, bias, pool, &err));
+        PQ_TRY(pq_linear_from_floats(pq_layer_linear(&layer, which), stream->model.ops, PQ_KIND_F32,
+                                     w, shape.n, shape.k, bias, pool, &err));
     }
     for (int i = 0; i < PQ_STAGES; i++)
         pq_stream_pass(stream, pq_stages[i].input, &layer);

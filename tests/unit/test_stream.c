@@ -135,8 +135,8 @@ static void check_rounded(enum pq_scheme scheme, int group) {
     }
     struct pq_linear linear;
     struct pq_inputs inputs;
-    CHECK_OK(pq_linear_from_rounded(&linear, &r, bias, pool, &err));
     const struct pq_ops *ops = pq_ops_get(PQ_ISA_COUNT - 1);
+    CHECK_OK(pq_linear_from_rounded(&linear, ops, &r, bias, pool, &err));
     void *memory = aligned_alloc(64, (pq_rows_bytes(linear.kind, 1, K) + 63) / 64 * 64);
     void *scratch[8];
     for (int t = 0; t < pq_pool_threads(pool); t++)
@@ -167,8 +167,10 @@ static void test_floats(void) {
     for (int j = 0; j < K; j++)
         w[1][j] = (float)j + 1.0f / 512;
     struct pq_linear f32, bf16;
-    CHECK_OK(pq_linear_from_floats(&f32, PQ_KIND_F32, &w[0][0], N, K, NULL, pool, &err));
-    CHECK_OK(pq_linear_from_floats(&bf16, PQ_KIND_BF16, &w[0][0], N, K, NULL, pool, &err));
+    CHECK_OK(pq_linear_from_floats(&f32, pq_ops_get(PQ_ISA_C), PQ_KIND_F32, &w[0][0], N, K, NULL,
+                                   pool, &err));
+    CHECK_OK(pq_linear_from_floats(&bf16, pq_ops_get(PQ_ISA_C), PQ_KIND_BF16, &w[0][0], N, K, NULL,
+                                   pool, &err));
     for (int j = 0; j < K; j++) {
         float value;
         uint16_t half;

@@ -41,7 +41,7 @@ static const struct pq_ops ops_dotprod = {
     .peak_bf16 = pq_peak_bf16_neon,
 };
 
-PQ_TILE_UNPACK(tile_unpack_i8mm, pq_unpack_i4_neon, pq_tile_i8_i8mm)
+PQ_TILE_UNPACK(tile_unpack_i8mm, pq_unpack_i4_pairs_neon, pq_tile_i8_i8mm)
 
 static const struct pq_ops ops_i8mm = {
     .isa = PQ_ISA_I8MM,

@@ -86,7 +86,21 @@ void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *sums,
         }
 }
 
-void pq_unpack_i4_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
+/* code * mult + 128 of four outputs, in two units or pairs of them. */
+INLINE void put_values(uint8_t *out, const int8x16_t code[2], int8x16_t mult, const bool pairs) {
+    uint32x4_t unit[2];
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        int8x16_t value = vmulq_s8(vsubq_s8(code[h], vdupq_n_s8(8)), mult);
+        unit[h] = vreinterpretq_u32_u8(veorq_u8(vreinterpretq_u8_s8(value), vdupq_n_u8(128)));
+    }
+    uint32x4_t first = pairs ? vzip1q_u32(unit[0], unit[1]) : unit[0];
+    uint32x4_t second = pairs ? vzip2q_u32(unit[0], unit[1]) : unit[1];
+    vst1q_u8(out, vreinterpretq_u8_u32(first));
+    vst1q_u8(out + (pairs ? 16 : PQ_NR * 4), vreinterpretq_u8_u32(second));
+}
+
+INLINE void unpack(uint8_t *out, const struct pq_panel4 *w, int blocks, const bool pairs) {
     const uint8_t *codes = w->codes;
     for (int b = 0; b < blocks; b++) {
         int8x16_t m[PQ_NR / 4]; /* of four outputs, for each of their bytes */
@@ -99,11 +113,15 @@ void pq_unpack_i4_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
             for (int c = 0; c < PQ_NR / 4; c++) {
                 int8x16_t code[2];
                 pq_codes4(code, codes + 16 * c);
-                for (int h = 0; h < 2; h++) {
-                    int8x16_t value = vmulq_s8(vsubq_s8(code[h], vdupq_n_s8(8)), m[c]);
-                    vst1q_u8(out + h * PQ_NR * 4 + 16 * c,
-                             veorq_u8(vreinterpretq_u8_s8(value), vdupq_n_u8(128)));
-                }
+                put_values(out + (pairs ? 32 : 16) * c, code, m[c], pairs);
             }
     }
+}
+
+void pq_unpack_i4_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
+    unpack(out, w, blocks, false);
+}
+
+void pq_unpack_i4_pairs_neon(uint8_t *out, const struct pq_panel4 *w, int blocks) {
+    unpack(out, w, blocks, true);
 }

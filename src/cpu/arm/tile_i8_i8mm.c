@@ -1,5 +1,5 @@
 /* usmmla multiplies two outputs' unsigned bytes by two rows' signed ones, eight inputs at once:
- * half the instructions of dot products, but for the zips that bring two units together. */
+ * half the instructions of dot products. */
 #include "cpu/arm/pairs.h"
 #include "cpu/kernels.h"
 
@@ -9,13 +9,13 @@
 
 enum { VECS = 4 }; /* most of a shape */
 
-/* One pair of units, or with `both` false one unit and zeros.  A sum: [output][row of the pair]. */
-INLINE void step(const int rows, const int vecs, const bool both, int32x4_t sum[PQ_PAIRS][2 * VECS],
+/* One pair of units.  A sum: [output][row of the pair]. */
+INLINE void step(const int rows, const int vecs, int32x4_t sum[PQ_PAIRS][2 * VECS],
                  const int32_t *x, const uint8_t *w) {
     int32x4_t ws[2 * VECS];
     UNROLL
-    for (int c = 0; c < vecs; c++)
-        pq_output_pairs(ws + 2 * c, w + 16 * c, both);
+    for (int c = 0; c < 2 * vecs; c++)
+        ws[c] = vreinterpretq_s32_u8(vld1q_u8(w + 16 * c));
     UNROLL
     for (int p = 0; p < (rows + 1) / 2; p++) {
         int32x4_t xp = pq_row_pair(x + 4 * p, rows - 2 * p);
@@ -39,11 +39,8 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
         for (int c = 0; c < 2 * vecs; c++)
             sum[p][c] = vcombine_s32(two, two);
     }
-    int i = 0;
-    for (; i + 2 <= units; i += 2, x += 2 * rows, w += 2 * PQ_NR * 4)
-        step(rows, vecs, true, sum, x, w);
-    if (i < units)
-        step(rows, vecs, false, sum, x, w);
+    for (int i = 0; i < units; i += 2, x += 2 * rows, w += 2 * PQ_NR * 4)
+        step(rows, vecs, sum, x, w);
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL

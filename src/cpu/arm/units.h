@@ -44,11 +44,13 @@ INLINE int8x16_t pq_spread(int32x4_t units, const int r) {
     }
 }
 
-/* The case of `rows` in a switch: tile(rows, vecs, acc, x, w, ...) for each 4 * vecs outputs. */
-#define SHAPE(rows, vecs, tile, acc, x, w, ...)                                                    \
+/* The case of `rows` in a switch: tile(rows, vecs, acc, x, w, ...) for each 4 * vecs outputs, of
+ * which w has so many bytes one after the other. */
+#define SHAPE_OF(bytes, rows, vecs, tile, acc, x, w, ...)                                          \
     case rows:                                                                                     \
         for (int c = 0; c < PQ_NR; c += 4 * (vecs))                                                \
-            tile(rows, vecs, (acc) + c, x, (const uint8_t *)(w) + 4 * c, __VA_ARGS__);             \
+            tile(rows, vecs, (acc) + c, x, (const uint8_t *)(w) + (bytes)*c, __VA_ARGS__);         \
         break;
+#define SHAPE(...) SHAPE_OF(4, __VA_ARGS__)
 
 #endif
