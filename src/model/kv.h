@@ -10,8 +10,8 @@
  *
  * In int8, a key and a value have one scale each (absmax / 127):
  *   keys    as above, v = 4, codes + 128 as panels of weights have them
- *   values  as above, v = 4, codes: attention widens a panel to BF16 or FP32 before it multiplies,
- *           and puts the scales into the probabilities
+ *   values  as above, v = 4, in single units, codes: attention widens a panel to BF16 or FP32
+ *           before it multiplies, and puts the scales into the probabilities
  *   scales  [PQ_KV_BLOCK] of the keys, [PQ_KV_BLOCK] of the values
  * Keys have channels that are far larger than the rest, at the others' cost.  They are therefore
  * multiplied by a Hadamard matrix, which evens them out, and so are queries: q H (k H)^T = q k^T
