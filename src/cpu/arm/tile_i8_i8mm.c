@@ -12,17 +12,16 @@ enum { VECS = 4 }; /* most of a shape */
 /* One pair of units.  A sum: [output][row of the pair]. */
 INLINE void step(const int rows, const int vecs, int32x4_t sum[PQ_PAIRS][2 * VECS],
                  const int32_t *x, const uint8_t *w) {
-    int32x4_t ws[2 * VECS];
+    uint8x16_t ws[2 * VECS];
     UNROLL
     for (int c = 0; c < 2 * vecs; c++)
-        ws[c] = vreinterpretq_s32_u8(vld1q_u8(w + 16 * c));
+        ws[c] = vld1q_u8(w + 16 * c);
     UNROLL
     for (int p = 0; p < (rows + 1) / 2; p++) {
         int32x4_t xp = pq_row_pair(x + 4 * p, rows - 2 * p);
         UNROLL
         for (int c = 0; c < 2 * vecs; c++)
-            sum[p][c] =
-                vusmmlaq_s32(sum[p][c], vreinterpretq_u8_s32(ws[c]), vreinterpretq_s8_s32(xp));
+            sum[p][c] = vusmmlaq_s32(sum[p][c], ws[c], vreinterpretq_s8_s32(xp));
     }
 }
 
