@@ -134,7 +134,7 @@ check-deps:
 check-symbols: lib
 	tools/check_symbols.sh $(BUILD)/libpanq.a
 check-spills: lib
-	tools/check_spills.sh $(BUILD)
+	tools/check_spills.py $(BUILD)
 
 # The kernels of AArch64, on emulated processors.
 check-arm:

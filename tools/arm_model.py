@@ -8,37 +8,16 @@ that llvm-mca gives its products alone, by throughput, and those of the whole lo
 in the first-level cache.  A model is not a measurement: it stands where there is no processor.
 Needs binutils for AArch64 and LLVM 16 or later.
 """
+
 import glob
 import re
 import subprocess
 import sys
 
+from disassembly import functions, innermost_loops
+
 PROCESSORS = ["neoverse-n1", "neoverse-n2", "neoverse-v1", "neoverse-v2", "apple-m1"]
 PRODUCTS = {"sdot", "usmmla", "smmla", "bfmmla", "fmla", "smull", "smull2", "smlal", "smlal2", "sadalp"}
-JUMPS = re.compile(r"(b|b\..*|cbn?z|tbn?z)$")
-
-
-def functions(objdump, path):
-    """Name -> [(address, mnemonic, operands)]."""
-    text = subprocess.run([objdump, "-d", "--no-show-raw-insn", path], check=True, capture_output=True, text=True)
-    found, name = {}, None
-    for line in text.stdout.splitlines():
-        if head := re.match(r"[0-9a-f]+ <(.*)>:$", line):
-            found[name := head[1]] = []
-        elif code := re.match(r"\s+([0-9a-f]+):\s+(\S+)\s*(.*)$", line):
-            found[name].append((int(code[1], 16), code[2], code[3].split("//")[0].strip()))
-    return found
-
-
-def innermost_loops(code):
-    """What lies between jumps backward and their target, where there is no other loop."""
-    at = {address: i for i, (address, _, _) in enumerate(code)}
-    end = {}
-    for i, (_, mnemonic, operands) in enumerate(code):
-        target = re.search(r"([0-9a-f]+) <", operands)
-        if JUMPS.match(mnemonic) and target and at.get(int(target[1], 16), len(code)) <= i:
-            end[at[int(target[1], 16)]] = i
-    return [code[i : end[i] + 1] for i in end if not any(i < j <= end[i] for j in end)]
 
 
 def model(mca, processor, code):

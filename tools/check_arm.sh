@@ -24,7 +24,7 @@ for pair in cortex-a57:neon neoverse-n1:dotprod max:i8mm; do
         failed=$((failed + 1))
     fi
 done
-if tools/check_spills.sh "$build" aarch64-linux-gnu-objdump; then
+if tools/check_spills.py "$build" aarch64-linux-gnu-objdump; then
     passed=$((passed + 1))
 else
     failed=$((failed + 1))
