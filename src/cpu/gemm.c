@@ -211,6 +211,7 @@ struct section {
     int bands, shares; /* of tiles and of panels: each thread begins with one of each */
     int tasks;         /* of a thread's part of all products */
     int grain;         /* most panels of a task */
+    bool fetch_ends;   /* by the kernels, see ops.h */
     void *const *scratch;
 };
 
@@ -278,17 +279,17 @@ static struct pq_ahead ahead_of(const struct section *s, const struct panel *p,
     return (struct pq_ahead){(const unsigned char *)p->next.from + (size_t)part * each, each};
 }
 
-/* Rows of y that a tile will end in, fetched to be written: they were last in another core's cache,
- * and their loads would keep the next tile from beginning. */
+/* Rows of y that a tile will end in, where kernels do not fetch them: they were last in another
+ * core's cache, and their loads would keep the next tile from beginning. */
 static void fetch_rows(float *y, size_t ldy, int rows) {
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < PQ_NR; c += 16)
             __builtin_prefetch(y + (size_t)r * ldy + c, 1);
 }
 
-/* A tile of rows times a panel, to the first n columns of y. */
+/* A tile of rows times a panel, to the first n columns of y; `ends`: see ops.h. */
 static void multiply_tile(const struct section *s, const struct panel *p, const struct tile *t,
-                          float *y, size_t ldy, int n, bool add) {
+                          float *y, size_t ldy, int n, bool add, const struct pq_ends *ends) {
     const struct pq_rows *rows = p->rows;
     struct pq_ahead ahead = ahead_of(s, p, t);
     const void *x = rows->x + (size_t)t->first * (size_t)rows->units * 4;
@@ -297,9 +298,10 @@ static void multiply_tile(const struct section *s, const struct panel *p, const 
         int blocks = rows->units * 4 / PQ_BLOCK;
         if (p->unpacked && t->before == 0)
             s->ops->tile_unpack(acc, t->rows, rows->start + t->first, x, p->unpacked, t->after > 0,
-                                &p->four, blocks, ahead);
+                                &p->four, blocks, ahead, ends);
         else if (p->bytes)
-            s->ops->tile_i8(acc, t->rows, rows->start + t->first, x, p->bytes, rows->units, ahead);
+            s->ops->tile_i8(acc, t->rows, rows->start + t->first, x, p->bytes, rows->units, ahead,
+                            ends);
         else
             s->ops->tile_i4(acc, t->rows, x, rows->sums + (size_t)t->first * (size_t)blocks,
                             &p->four, blocks, ahead);
@@ -315,10 +317,11 @@ static void multiply_tile(const struct section *s, const struct panel *p, const 
 
 /* y = silu(gate) * up of one tile.  The two meet while they are in the first-level cache. */
 static void gated_tile(const struct section *s, const struct panel *gate, const struct panel *up,
-                       const struct tile *t, float *y, size_t ldy, int n) {
+                       const struct tile *t, float *y, size_t ldy, int n,
+                       const struct pq_ends *ends) {
     _Alignas(64) float g[PQ_MR * PQ_NR], u[PQ_MR * PQ_NR];
-    multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false);
-    multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false);
+    multiply_tile(s, gate, t, g, PQ_NR, PQ_NR, false, ends);
+    multiply_tile(s, up, t, u, PQ_NR, PQ_NR, false, NULL);
     s->ops->e->silu_mul(y, ldy, g, u, t->rows, n);
 }
 
@@ -346,11 +349,13 @@ static void multiply_panel(const struct section *s, const struct pq_product *pro
         end = pq_first_row(s->m, i + 1);
         t.rows = end - t.first;
         float *y = product->y + (size_t)t.first * product->ldy + column;
-        fetch_rows(y, product->ldy, t.rows);
+        struct pq_ends at = {y, product->ldy}, *ends = s->fetch_ends ? &at : NULL;
+        if (!ends)
+            fetch_rows(y, product->ldy, t.rows);
         if (product->gate)
-            gated_tile(s, &gate, &p, &t, y, product->ldy, n);
+            gated_tile(s, &gate, &p, &t, y, product->ldy, n, ends);
         else
-            multiply_tile(s, &p, &t, y, product->ldy, n, product->add);
+            multiply_tile(s, &p, &t, y, product->ldy, n, product->add, ends);
     }
 }
 
@@ -419,6 +424,7 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
     int panels = 0, tiles = pq_tiles(s.m), threads = pq_pool_threads(pool);
     s.bands = bands_of(tiles, threads);
     s.shares = threads / s.bands;
+    s.fetch_ends = ops->fetch_ends && integers && s.m >= FETCH_ROWS;
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
     s.grain = 1 + panels / (threads * TASKS_PER_THREAD * tiles);

@@ -22,10 +22,11 @@ pq_tile_fp_fn pq_tile_bf16_neon, pq_tile_bf16_i8mm, pq_tile_f32_neon;
 /* A tile that unpacks, in two steps. */
 #define PQ_TILE_UNPACK(name, unpack, tile_i8)                                                      \
     static void name(int32_t *acc, int rows, const int32_t *start, const void *x, uint8_t *out,    \
-                     bool keep, const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {    \
+                     bool keep, const struct pq_panel4 *w, int blocks, struct pq_ahead ahead,      \
+                     const struct pq_ends *ends) {                                                 \
         (void)keep;                                                                                \
         unpack(out, w, blocks);                                                                    \
-        tile_i8(acc, rows, start, x, out, (PQ_BLOCK / 4) * blocks, ahead);                         \
+        tile_i8(acc, rows, start, x, out, (PQ_BLOCK / 4) * blocks, ahead, ends);                   \
     }
 
 extern const struct pq_elementwise pq_elementwise_c, pq_elementwise_avx2, pq_elementwise_avx512;

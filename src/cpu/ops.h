@@ -16,7 +16,8 @@
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
  * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that tiles
- * of the next panel will need.  It never reads them.
+ * of the next panel will need; and the rows y [rows][PQ_NR], ldy apart, that its sums will end in,
+ * to be written, if `ends` is not NULL and the kernels say so (fetch_ends).  It never reads them.
  *
  * What tile kernels sum in acc [rows][PQ_NR] is the same for every ISA; integer sums are exact,
  * hence equal bit for bit.
@@ -39,6 +40,11 @@ struct pq_ahead { /* see above */
     size_t bytes;
 };
 
+struct pq_ends { /* see above */
+    const float *y;
+    size_t ldy;
+};
+
 /* How far ahead memory that is read once and in order is best fetched.  Not a multiple of 4096: a
  * line would come to the set of the first-level cache that is being read. */
 enum { PQ_FETCH_DISTANCE = 6144 }; /* bytes */
@@ -46,7 +52,8 @@ enum { PQ_FETCH_DISTANCE = 6144 }; /* bytes */
 /* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
  * start[r] is what pq_start_fn says of the row.  Exact while |sum| < 2^31: k <= 66000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
-                           const void *w, int units, struct pq_ahead ahead);
+                           const void *w, int units, struct pq_ahead ahead,
+                           const struct pq_ends *ends);
 
 /* What the sums of a row begin with, because tile_i8 multiplies something else than codes, of the
  * row's codes x [n] and their sum: the same for every output. */
@@ -74,7 +81,7 @@ typedef void pq_unpack_i4_fn(uint8_t *out, const struct pq_panel4 *w, int blocks
  * the tiles that follow; if not, out is room to work in. */
 typedef void pq_tile_unpack_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
                                uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
-                               struct pq_ahead ahead);
+                               struct pq_ahead ahead, const struct pq_ends *ends);
 
 /* acc[r][c] = sum_j x[r][j] * w[c][j] in FP32, added to acc where `add`: products of bf16 or f32
  * units.
@@ -182,6 +189,7 @@ struct pq_ops {
      * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */
     int direct_rows;
     pq_tile_unpack_fn *tile_unpack;
+    bool fetch_ends; /* tile_i8 and tile_unpack do */
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
     const struct pq_rounding *rounding;

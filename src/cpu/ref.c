@@ -11,7 +11,8 @@ int32_t pq_start_shifted(const int8_t *x, int n, int32_t sum) {
 }
 
 void pq_tile_i8_c(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                  int units, struct pq_ahead ahead) {
+                  int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     (void)ahead;
     (void)start;
     const int8_t *xr = x;

@@ -183,7 +183,7 @@ static void score(const struct pq_attention *a, const struct tile *t,
     float *scores = t->scores + panel * t->rows * PQ_NR;
     if (a->kv->kind == PQ_KIND_I8) {
         _Alignas(64) int32_t acc[PQ_MR * PQ_NR];
-        a->ops->tile_i8(acc, t->rows, t->start, t->q, keys, units, ahead);
+        a->ops->tile_i8(acc, t->rows, t->start, t->q, keys, units, ahead, NULL);
         a->ops->e->finish_int(scores, PQ_NR, acc, t->rows, t->scale,
                               block->key_scales + panel * PQ_NR, no_bias, PQ_NR, false);
         return;

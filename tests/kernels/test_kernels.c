@@ -80,6 +80,9 @@ static struct pq_ahead ahead(const void *weights) {
     return (struct pq_ahead){weights, 5000};
 }
 
+/* What they will end in, which they may fetch. */
+static const struct pq_ends ends = {(const float *)got, PQ_NR};
+
 static const int lengths[] = {1, 7, 8, 16, 24, 64, 72, 384, 1536, MAX_UNITS};
 enum { LENGTHS = sizeof lengths / sizeof *lengths, FIRST_BLOCK = 2 /* whole blocks from here */ };
 
@@ -91,8 +94,9 @@ static void tile_i8(void) {
             fill_bytes(w, (size_t)units * PQ_NR * 4, 0, 255);
             fill_sums();
             start_sums(rows, units);
-            pq_tile_i8_c(want, rows, starts, x, w, units, ahead(w));
-            ops->tile_i8(got, rows, starts, tile_of(rows, units), panel_of(units), units, ahead(w));
+            pq_tile_i8_c(want, rows, starts, x, w, units, ahead(w), NULL);
+            ops->tile_i8(got, rows, starts, tile_of(rows, units), panel_of(units), units, ahead(w),
+                         &ends);
             int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
             if (i >= 0)
                 FAIL("rows %d units %d: element %d is %d, not %d", rows, units, i, got[i], want[i]);
@@ -152,11 +156,11 @@ static void unpack_case(int rows, int blocks, int shift, bool keep) {
     memset(a, 0xaa, sizeof a);
     memset(b, 0xaa, sizeof b);
     pq_unpack_i4_c(a, &panel, blocks);
-    pq_tile_i8_c(want, rows, starts, x, a, blocks * 8, ahead(w));
+    pq_tile_i8_c(want, rows, starts, x, a, blocks * 8, ahead(w), NULL);
     static uint32_t taken[BYTES / 4];
     memcpy(a, as_taken(taken, a, PQ_NR, blocks * 8), (size_t)bytes);
     ops->tile_unpack(got, rows, starts, tile_of(rows, blocks * 8), b, keep, &panel, blocks,
-                     ahead(w));
+                     ahead(w), &ends);
     for (int i = keep ? 0 : bytes; i < bytes + GUARD; i++)
         if (a[i] != b[i])
             FAIL("rows %d blocks %d shift %d keep %d: byte %d is %d, not %d", rows, blocks, shift,
@@ -191,7 +195,7 @@ static void i4_equals_unpacked(void) {
     const void *tile = tile_of(ROWS, BLOCKS * 8);
     ops->tile_i4(want, ROWS, tile, sums, &panel, BLOCKS, ahead(w));
     start_sums(ROWS, BLOCKS * 8);
-    ops->tile_unpack(got, ROWS, starts, tile, bytes, true, &panel, BLOCKS, ahead(w));
+    ops->tile_unpack(got, ROWS, starts, tile, bytes, true, &panel, BLOCKS, ahead(w), NULL);
     CHECK(memcmp(want, got, sizeof got) == 0);
 }
 

@@ -51,7 +51,8 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
 }
 
 void pq_tile_i8_i8mm(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                     int units, struct pq_ahead ahead) {
+                     int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     (void)ahead;
     TILE_PAIRS(rows, tile, acc, x, w, start, units)
 }

@@ -61,7 +61,8 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *
 }
 
 void pq_tile_i8_neon(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                     int units, struct pq_ahead ahead) {
+                     int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     (void)ahead;
     (void)start; /* the sums are over codes from the beginning */
     for (int c = 0; c < PQ_NR; c += 4 * VECS) {

@@ -29,4 +29,31 @@ static inline __attribute__((always_inline)) void pq_fetch(struct pq_fetch *fetc
     fetch->at += fetch->step;
 }
 
+/* The rows that a tile's sums will end in, one at a time throughout its blocks: where cores are far
+ * from each other, one that another core has read is waited for longer than memory, and all at once
+ * they would hold up the tile's own loads. */
+struct pq_end_fetch {
+    const float *y;
+    size_t ldy;
+    int block, every, left; /* the next one comes with that block, others so many blocks apart */
+};
+
+static inline __attribute__((always_inline)) struct pq_end_fetch
+pq_end_fetch_begin(const struct pq_ends *ends, int rows, int blocks) {
+    if (!ends)
+        return (struct pq_end_fetch){.block = -1};
+    return (struct pq_end_fetch){ends->y, ends->ldy, 0, blocks < rows ? 1 : blocks / rows, rows};
+}
+
+/* To be written, by prefetchw: fetched to be read, it would be asked for once more.  In assembly,
+ * because compilers take it for an extension; every processor with AVX-512 has it. */
+static inline __attribute__((always_inline)) void pq_fetch_end(struct pq_end_fetch *fetch,
+                                                               int block) {
+    if (block != fetch->block)
+        return;
+    __asm__ volatile("prefetchw %0\n\tprefetchw %1" ::"m"(fetch->y[0]), "m"(fetch->y[16]));
+    fetch->y += fetch->ldy;
+    fetch->block = --fetch->left > 0 ? block + fetch->every : -1;
+}
+
 #endif

@@ -118,7 +118,7 @@ INLINE void unpack(uint8_t *out, const uint8_t *codes, int high, const struct sc
  * dozen cycles that a byte is in the making.  What is not kept takes turns in two blocks. */
 INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
                            uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
-                           struct pq_ahead ahead) {
+                           struct pq_ahead ahead, const struct pq_ends *ends) {
     const int unit = PQ_NR * 4, units = PQ_BLOCK / 4; /* a unit's bytes, a block's units */
     const uint8_t *codes = w->codes, *bytes = out;
     struct pq_fetch fetch = pq_fetch_begin(ahead, (blocks + 1) * units / 2);
@@ -130,7 +130,9 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
     }
     __m512i sum[PQ_MR][2];
     pq_begin_sums(rows, sum, start);
+    struct pq_end_fetch end_fetch = pq_end_fetch_begin(ends, rows, blocks);
     for (int b = 1; b < blocks; b++) {
+        pq_fetch_end(&end_fetch, b - 1);
         uint8_t *next = out + (keep ? b : b % 2) * units * unit;
         s = scaling_of(w, b);
         KEEP_LOOP
@@ -154,6 +156,6 @@ INLINE void unpacking_tile(const int rows, int32_t *acc, const int32_t *start, c
 
 void pq_tile_unpack_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
                                uint8_t *out, bool keep, const struct pq_panel4 *w, int blocks,
-                               struct pq_ahead ahead) {
-    ROWS_SWITCH(rows, unpacking_tile, acc, start, x, out, keep, w, blocks, ahead)
+                               struct pq_ahead ahead, const struct pq_ends *ends) {
+    ROWS_SWITCH(rows, unpacking_tile, acc, start, x, out, keep, w, blocks, ahead, ends)
 }

@@ -99,7 +99,8 @@ static void pass(int32_t *acc, int rows, const int32_t *x, const uint8_t *w, int
 }
 
 void pq_tile_i8_avx2(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                     int units, struct pq_ahead ahead) {
+                     int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * units);
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < PQ_NR; c++)

@@ -50,7 +50,8 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *
 }
 
 void pq_tile_i8_avx512(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                       int units, struct pq_ahead ahead) {
+                       int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     (void)start; /* the sums are over codes from the beginning */
     ROWS_SWITCH(rows, tile, acc, x, w, units, ahead)
 }

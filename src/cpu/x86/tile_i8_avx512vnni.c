@@ -5,21 +5,51 @@
 #include "cpu/x86/fetch.h"
 #include "cpu/x86/vnni.h"
 
+enum {
+    BLOCK = PQ_BLOCK / 4, /* units */
+    FEW_ROWS = 4,         /* end in so few lines that the caller may fetch them */
+};
+
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
-                 const uint8_t *w, int units, struct pq_ahead ahead) {
+                 const uint8_t *w, int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    const bool few = rows <= FEW_ROWS;
     __m512i sum[PQ_MR][2];
     pq_begin_sums(rows, sum, start);
     struct pq_fetch fetch = pq_fetch_begin(ahead, units);
-    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
-        pq_fetch(&fetch);
-        pq_add_products(rows, sum, w, x);
+    struct pq_end_fetch end_fetch = {0};
+    if (!few)
+        end_fetch = pq_end_fetch_begin(ends, rows, units / BLOCK);
+    for (int i = 0, block = 0; i < units; block++) {
+        int end = few || units - i < BLOCK ? units : i + BLOCK;
+        if (!few)
+            pq_fetch_end(&end_fetch, block);
+        KEEP_LOOP
+        for (; i < end; i++, x += rows, w += PQ_NR * 4) {
+            pq_fetch(&fetch);
+            pq_add_products(rows, sum, w, x);
+        }
     }
     pq_end_sums(rows, acc, sum);
 }
 
+/* Apart, so that few rows need not save the registers that more take. */
+static __attribute__((noinline)) void more_rows(int32_t *acc, int rows, const int32_t *start,
+                                                const void *x, const void *w, int units,
+                                                struct pq_ahead ahead, const struct pq_ends *ends) {
+    ROWS_SWITCH(rows, tile, acc, start, x, w, units, ahead, ends)
+}
+
 void pq_tile_i8_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
-                           const void *w, int units, struct pq_ahead ahead) {
-    ROWS_SWITCH(rows, tile, acc, start, x, w, units, ahead)
+                           const void *w, int units, struct pq_ahead ahead,
+                           const struct pq_ends *ends) {
+    switch (rows) {
+        ROWS_CASE(1, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(2, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(3, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(4, tile, acc, start, x, w, units, ahead, ends)
+    default:
+        more_rows(acc, rows, start, x, w, units, ahead, ends);
+    }
 }
 
 double pq_peak_i8_avx512vnni(int rounds) {

@@ -71,7 +71,8 @@ static void more_rows(int32_t *acc, int rows, const int32_t *start, const int32_
 }
 
 void pq_tile_i8_avxvnni(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
-                        int units, struct pq_ahead ahead) {
+                        int units, struct pq_ahead ahead, const struct pq_ends *ends) {
+    (void)ends;
     if (rows <= FEW_ROWS)
         few_rows(acc, rows, start, x, w, units, ahead);
     else
