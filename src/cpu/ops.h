@@ -189,7 +189,7 @@ struct pq_ops {
      * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */
     int direct_rows;
     pq_tile_unpack_fn *tile_unpack;
-    bool fetch_ends; /* tile_i8 and tile_unpack do */
+    bool fetch_ends; /* tile_i8 and tile_unpack do, of more than four rows */
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
     const struct pq_rounding *rounding;

@@ -1,5 +1,5 @@
-/* fetch.h - weights brought nearer beside a product: to all caches, which is faster than to the
- * second one alone although a panel does not stay in the first. */
+/* fetch.h - what is brought nearer beside a product.  Weights come to all caches, which is faster
+ * than to the second one alone although a panel does not stay in the first. */
 #ifndef PQ_CPU_X86_FETCH_H
 #define PQ_CPU_X86_FETCH_H
 

@@ -7,7 +7,7 @@
 
 enum {
     BLOCK = PQ_BLOCK / 4, /* units */
-    FEW_ROWS = 4,         /* end in so few lines that the caller may fetch them */
+    FEW_ROWS = 4,         /* end in too few lines to hold anything up: the caller fetches them */
 };
 
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
@@ -36,7 +36,16 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32
 static __attribute__((noinline)) void more_rows(int32_t *acc, int rows, const int32_t *start,
                                                 const void *x, const void *w, int units,
                                                 struct pq_ahead ahead, const struct pq_ends *ends) {
-    ROWS_SWITCH(rows, tile, acc, start, x, w, units, ahead, ends)
+    switch (rows) {
+        ROWS_CASE(5, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(6, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(7, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(8, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(9, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(10, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(11, tile, acc, start, x, w, units, ahead, ends)
+        ROWS_CASE(12, tile, acc, start, x, w, units, ahead, ends)
+    }
 }
 
 void pq_tile_i8_avx512vnni(int32_t *acc, int rows, const int32_t *start, const void *x,
