@@ -16,7 +16,6 @@ enum {
     TASKS_PER_THREAD = 8,
     BAND_TILES = 8,  /* of a band, at least */
     FETCH_TILES = 4, /* past a panel, that fetch the next one */
-    FETCH_ROWS = 5,  /* with fewer, a tile fetches what it will meet itself */
 };
 
 /* Of a panel's multipliers, bias and scales. */
@@ -264,7 +263,7 @@ struct tile {
  * anew with every page and every panel. */
 static struct pq_ahead ahead_of(const struct section *s, const struct panel *p,
                                 const struct tile *t) {
-    if (s->m < FETCH_ROWS) {
+    if (s->m <= PQ_FEW) {
         size_t weights = p->w->weight_bytes;
         size_t distance = weights < PQ_FETCH_DISTANCE ? weights : PQ_FETCH_DISTANCE;
         bool last = p->index + 1 == pq_linear_panels(p->w);
@@ -424,7 +423,7 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
     int panels = 0, tiles = pq_tiles(s.m), threads = pq_pool_threads(pool);
     s.bands = bands_of(tiles, threads);
     s.shares = threads / s.bands;
-    s.fetch_ends = ops->fetch_ends && integers && s.m >= FETCH_ROWS;
+    s.fetch_ends = ops->fetch_ends && integers && s.m > PQ_FEW;
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
     s.grain = 1 + panels / (threads * TASKS_PER_THREAD * tiles);

@@ -33,6 +33,7 @@ enum {
     PQ_NR = 32,    /* outputs of a panel */
     PQ_MR = 12,    /* most rows of a tile */
     PQ_BLOCK = 32, /* inputs whose activation sum is kept; every k is padded to a multiple */
+    PQ_FEW = 4,    /* rows of a tile that waits for memory throughout, at most */
 };
 
 struct pq_ahead { /* see above */
@@ -189,7 +190,7 @@ struct pq_ops {
      * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */
     int direct_rows;
     pq_tile_unpack_fn *tile_unpack;
-    bool fetch_ends; /* tile_i8 and tile_unpack do, of more than four rows */
+    bool fetch_ends; /* tile_i8 and tile_unpack do, of more than PQ_FEW rows */
     pq_tile_fp_fn *tile_bf16, *tile_f32;
     const struct pq_elementwise *e;
     const struct pq_rounding *rounding;

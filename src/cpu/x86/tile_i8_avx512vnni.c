@@ -5,14 +5,11 @@
 #include "cpu/x86/fetch.h"
 #include "cpu/x86/vnni.h"
 
-enum {
-    BLOCK = PQ_BLOCK / 4, /* units */
-    FEW_ROWS = 4,         /* end in too few lines to hold anything up: the caller fetches them */
-};
+enum { BLOCK = PQ_BLOCK / 4 }; /* units */
 
 INLINE void tile(const int rows, int32_t *acc, const int32_t *start, const int32_t *x,
                  const uint8_t *w, int units, struct pq_ahead ahead, const struct pq_ends *ends) {
-    const bool few = rows <= FEW_ROWS;
+    const bool few = rows <= PQ_FEW; /* end in too few lines to hold anything up */
     __m512i sum[PQ_MR][2];
     pq_begin_sums(rows, sum, start);
     struct pq_fetch fetch = pq_fetch_begin(ahead, units);
