@@ -11,7 +11,7 @@ enum {
     SPAN_BLOCKS = 2, /* of a span */
     SPAN = SPAN_BLOCKS * PQ_KV_BLOCK,
     APPEND = 2 * PQ_NR, /* positions that one task appends */
-    OPEN_LINES = 24,    /* of cache, that a core can wait for at once */
+    FETCHED = 32,       /* lines at a time, of which a core can wait for some 24 */
 };
 
 /* ---- Scratch --------------------------------------------------------------------------------- */
@@ -46,12 +46,20 @@ struct tile {
     float *total, *part;  /* sums of all spans so far, and of the present one */
 };
 
-/* What a thread's next task begins with.  It is fetched between the steps of the present one, as
- * many lines at a time as can be waited for: more would keep the step's own loads from memory. */
+struct run {
+    const unsigned char *at; /* NULL: none */
+    size_t bytes;
+};
+
+/* What a thread's next task begins with.  It is fetched between the steps of the present one, some
+ * lines at a time: more would keep the step's own loads from memory.  A line of every page in turn
+ * comes sooner than page by page. */
 struct upcoming {
-    const struct pq_chunk *chunk; /* NULL: nothing */
-    int head, piece;              /* pieces before that one are fetched, */
-    size_t done;                  /* and so many bytes of it */
+    struct run keys, first; /* panels: the one that the task appends to, and the first */
+    struct run values;      /* of a panel, and those of others lie so far apart */
+    size_t apart;
+    int panels;       /* of values */
+    size_t done, end; /* bytes of every run that have been fetched, and of the longest */
 };
 
 /* What one thread works with. */
@@ -228,9 +236,14 @@ static int seen_of(const struct tile *t, int block) {
     return n < 0 ? 0 : n < PQ_KV_BLOCK ? n : PQ_KV_BLOCK;
 }
 
+/* From one panel of values to the next. */
+static size_t values_apart(const struct pq_attention *a) {
+    return a->kv->half_bytes / (size_t)(a->kv->head_dim / PQ_NR);
+}
+
 static const unsigned char *values_of(const struct pq_attention *a, const struct pq_kv_block *block,
                                       int panel) {
-    return block->values + (size_t)panel * (a->kv->half_bytes / (size_t)(a->kv->head_dim / PQ_NR));
+    return block->values + (size_t)panel * values_apart(a);
 }
 
 /* A panel of values in the kind that it is multiplied in, for so many positions. */
@@ -300,32 +313,23 @@ static struct pq_ahead after_values(const struct pq_attention *a, const struct p
     return (struct pq_ahead){next ? next : block->values, next ? key_bytes(a) : 0};
 }
 
-/* Piece `piece` of what a task that appends meets first: the panel of keys that it appends to, the
- * values of the same positions, panel by panel, and the first panel of keys. */
-static struct pq_ahead piece_of(const struct pq_attention *a, const struct upcoming *u) {
-    int panels = a->kv->head_dim / PQ_NR, position = u->chunk->position;
-    bool first = u->piece > panels;
-    int in_block = first ? 0 : position % PQ_KV_BLOCK, panel = in_block / PQ_NR;
-    struct pq_kv_block block = pq_kv_block(a->kv, a->layer, u->chunk->sequence, u->head,
-                                           first ? 0 : position / PQ_KV_BLOCK);
-    if (u->piece == 0 || first)
-        return (struct pq_ahead){block.keys + (size_t)panel * key_bytes(a), key_bytes(a)};
-    size_t before = value_bytes(a, panel * PQ_NR);
-    return (struct pq_ahead){values_of(a, &block, u->piece - 1) + before,
-                             value_bytes(a, in_block + 1) - before};
+/* A line of each half of a panel of keys, which are on pages of their own; returns how many. */
+static int fetch_halves(struct run panel, size_t done) {
+    size_t half = panel.bytes / 2;
+    if (done >= half)
+        return 0;
+    __builtin_prefetch(panel.at + done);
+    __builtin_prefetch(panel.at + half + done);
+    return 2;
 }
 
 /* Fetch so many lines more. */
-static void fetch(const struct pq_attention *a, struct upcoming *u, int lines) {
-    while (u->chunk && lines > 0) {
-        struct pq_ahead piece = piece_of(a, u);
-        for (; u->done < piece.bytes && lines > 0; u->done += 64, lines--)
-            __builtin_prefetch((const unsigned char *)piece.from + u->done);
-        if (u->done < piece.bytes)
-            return;
-        u->done = 0;
-        if (++u->piece == a->kv->head_dim / PQ_NR + 2)
-            u->chunk = NULL;
+static void fetch(struct upcoming *u, int lines) {
+    for (; u->done < u->end && lines > 0; u->done += 64) {
+        lines -= fetch_halves(u->keys, u->done) + fetch_halves(u->first, u->done);
+        if (u->done < u->values.bytes)
+            for (int p = 0; p < u->panels; p++, lines--)
+                __builtin_prefetch(u->values.at + (size_t)p * u->apart + u->done);
     }
 }
 
@@ -348,12 +352,12 @@ static void meet(const struct pq_attention *a, struct work *w, int n, int index,
             if (p * PQ_NR < seen_of(&tiles[t], index))
                 score(a, &tiles[t], &block, p, part_of(next, t, n));
     }
-    fetch(a, &w->upcoming, OPEN_LINES);
+    fetch(&w->upcoming, FETCHED);
     for (int t = 0; t < n; t++)
         if (seen_of(&tiles[t], index) > 0)
             weigh(a, w, &tiles[t], &block, index * PQ_KV_BLOCK, seen_of(&tiles[t], index), sums[t]);
     for (int p = 0; p < a->kv->head_dim / PQ_NR; p++) {
-        fetch(a, &w->upcoming, OPEN_LINES);
+        fetch(&w->upcoming, FETCHED);
         const void *values = widened(a, w, values_of(a, &block, p), most);
         struct pq_ahead next = after_values(a, &block, p, most, n, next_keys);
         for (int t = 0; t < n; t++) {
@@ -512,14 +516,29 @@ static void whole_task(const struct section *s, struct work *w, int n) {
         finish(s->a, &w->tiles[t], totals[t]);
 }
 
-/* What the task begins with, if it is one that appends: others find it fetched beside products. */
+/* What the task begins with, if there is one and it appends: others find it fetched beside
+ * products. */
 static struct upcoming upcoming_of(const struct section *s, int task) {
     const struct pq_attention *a = s->a;
+    int head;
     struct upcoming u = {0};
     if (task == a->first_task[a->n])
         return u;
-    const struct pq_chunk *chunk = chunk_of(a, task, &u.head);
-    u.chunk = appends_itself(s, chunk) ? chunk : NULL;
+    const struct pq_chunk *chunk = chunk_of(a, task, &head);
+    if (!appends_itself(s, chunk))
+        return u;
+    int block = chunk->position / PQ_KV_BLOCK, at = chunk->position % PQ_KV_BLOCK;
+    size_t bytes = key_bytes(a), panel = (size_t)(at / PQ_NR);
+    struct pq_kv_block first = pq_kv_block(a->kv, a->layer, chunk->sequence, head, 0);
+    struct pq_kv_block last = pq_kv_block(a->kv, a->layer, chunk->sequence, head, block);
+    size_t before = value_bytes(a, at / PQ_NR * PQ_NR);
+    u.keys = (struct run){last.keys + panel * bytes, bytes};
+    if (chunk->position >= PQ_NR)
+        u.first = (struct run){first.keys, bytes};
+    u.values = (struct run){last.values + before, value_bytes(a, at + 1) - before};
+    u.apart = values_apart(a);
+    u.panels = a->kv->head_dim / PQ_NR;
+    u.end = u.values.bytes > bytes / 2 ? u.values.bytes : bytes / 2;
     return u;
 }
 
@@ -531,7 +550,7 @@ static void run_task(void *arg, int task, int thread) {
     const struct pq_chunk *chunk = chunk_of(a, task, &local);
     place(&w, a->scratch[thread], a->kv->head_dim);
     w.upcoming = upcoming_of(s, task + 1);
-    fetch(a, &w.upcoming, OPEN_LINES);
+    fetch(&w.upcoming, FETCHED);
     /* Head by head, whose past then stays in a cache that the threads share.  The last tokens have
      * the longest past: they go first, so that no thread ends alone. */
     int each = tasks_of(s, chunk) / a->kv->heads, head = local / each;
@@ -539,17 +558,17 @@ static void run_task(void *arg, int task, int thread) {
     int rest = each - 1 - local % each, first = rest / spans * s->grain, span = rest % spans, n = 0;
     if (appends_itself(s, chunk))
         append(a, chunk, head, 0, chunk->n, a->scratch[thread]);
-    fetch(a, &w.upcoming, OPEN_LINES);
+    fetch(&w.upcoming, FETCHED);
     for (; n < s->grain && first + n < tiles_of(a, chunk); n++) {
         choose(a, &w.tiles[n], chunk, head, first + n);
         take_queries(a, &w, &w.tiles[n]);
-        fetch(a, &w.upcoming, OPEN_LINES);
+        fetch(&w.upcoming, FETCHED);
     }
     if (s->split)
         meet_span(a, &w, 1, span, (float *[]){partial_at(s, &w.tiles[0], span)});
     else
         whole_task(s, &w, n);
-    fetch(a, &w.upcoming, INT_MAX);
+    fetch(&w.upcoming, INT_MAX);
 }
 
 /* The tiles of one KV head of one chunk, whose spans have been met apart. */
