@@ -313,7 +313,7 @@ static struct pq_ahead after_values(const struct pq_attention *a, const struct p
     return (struct pq_ahead){next ? next : block->values, next ? key_bytes(a) : 0};
 }
 
-/* A line of each half of a panel of keys, which are on pages of their own; returns how many. */
+/* A line of each half of a panel of keys, pages of their own in BF16; returns how many. */
 static int fetch_halves(struct run panel, size_t done) {
     size_t half = panel.bytes / 2;
     if (done >= half)
