@@ -46,20 +46,15 @@ struct tile {
     float *total, *part;  /* sums of all spans so far, and of the present one */
 };
 
-struct run {
-    const unsigned char *at; /* NULL: none */
-    size_t bytes;
-};
-
 /* What a thread's next task begins with.  It is fetched between the steps of the present one, some
  * lines at a time: more would keep the step's own loads from memory.  A line of every page in turn
  * comes sooner than page by page. */
 struct upcoming {
-    struct run keys, first; /* panels: the one that the task appends to, and the first */
-    struct run values;      /* of a panel, and those of others lie so far apart */
+    struct pq_ahead keys, first; /* panels: the one that the task appends to, and the first */
+    struct pq_ahead values;      /* of a panel, and those of others lie so far apart */
     size_t apart;
     int panels;       /* of values */
-    size_t done, end; /* bytes of every run that have been fetched, and of the longest */
+    size_t done, end; /* bytes of each that have been fetched, and of the longest */
 };
 
 /* What one thread works with. */
@@ -314,22 +309,24 @@ static struct pq_ahead after_values(const struct pq_attention *a, const struct p
 }
 
 /* A line of each half of a panel of keys, pages of their own in BF16; returns how many. */
-static int fetch_halves(struct run panel, size_t done) {
+static int fetch_halves(struct pq_ahead panel, size_t done) {
+    const unsigned char *from = panel.from;
     size_t half = panel.bytes / 2;
     if (done >= half)
         return 0;
-    __builtin_prefetch(panel.at + done);
-    __builtin_prefetch(panel.at + half + done);
+    __builtin_prefetch(from + done);
+    __builtin_prefetch(from + half + done);
     return 2;
 }
 
 /* Fetch so many lines more. */
 static void fetch(struct upcoming *u, int lines) {
+    const unsigned char *values = u->values.from;
     for (; u->done < u->end && lines > 0; u->done += 64) {
         lines -= fetch_halves(u->keys, u->done) + fetch_halves(u->first, u->done);
         if (u->done < u->values.bytes)
             for (int p = 0; p < u->panels; p++, lines--)
-                __builtin_prefetch(u->values.at + (size_t)p * u->apart + u->done);
+                __builtin_prefetch(values + (size_t)p * u->apart + u->done);
     }
 }
 
@@ -532,10 +529,10 @@ static struct upcoming upcoming_of(const struct section *s, int task) {
     struct pq_kv_block first = pq_kv_block(a->kv, a->layer, chunk->sequence, head, 0);
     struct pq_kv_block last = pq_kv_block(a->kv, a->layer, chunk->sequence, head, block);
     size_t before = value_bytes(a, at / PQ_NR * PQ_NR);
-    u.keys = (struct run){last.keys + panel * bytes, bytes};
+    u.keys = (struct pq_ahead){last.keys + panel * bytes, bytes};
     if (chunk->position >= PQ_NR)
-        u.first = (struct run){first.keys, bytes};
-    u.values = (struct run){last.values + before, value_bytes(a, at + 1) - before};
+        u.first = (struct pq_ahead){first.keys, bytes};
+    u.values = (struct pq_ahead){last.values + before, value_bytes(a, at + 1) - before};
     u.apart = values_apart(a);
     u.panels = a->kv->head_dim / PQ_NR;
     u.end = u.values.bytes > bytes / 2 ? u.values.bytes : bytes / 2;
