@@ -119,7 +119,8 @@ static enum pq_status round_linear(struct pq_calibration *c, int layer, enum pq_
                                    const struct pq_factor *factor, struct pq_rounded *out,
                                    struct pq_err *err) {
     struct pq_linear_shape shape = shape_of(c, which);
-    enum pq_scheme scheme = pq_recipe_scheme(c->recipe, pq_linear_weight(layer, which).s);
+    enum pq_scheme scheme =
+        pq_recipe_scheme(c->recipe, pq_linear_tensor(layer, which, ".weight").s);
     int group = scheme == PQ_SCHEME_W4A8 ? c->recipe->group : PQ_GROUP_CHANNEL;
     PQ_TRY(pq_source_weights(c->source, layer, which, c->pool, c->w, err));
     if (c->exact.stream)
@@ -155,7 +156,7 @@ static enum pq_status round_stage(struct pq_calibration *c, int layer, const str
         enum pq_linear_name which = stage->first + (enum pq_linear_name)i;
         status = round_linear(c, layer, which, factored ? &factor : NULL, &rounded[which], err);
         if (status == PQ_OK)
-            status = pq_progress_add(progress, pq_linear_weight(layer, which).s, 0, err);
+            status = pq_progress_add(progress, pq_linear_tensor(layer, which, ".weight").s, 0, err);
     }
     c->report.nearest += c->recipe->gptq && !factored ? stage->n : 0;
     pq_factor_close(&factor);
@@ -171,7 +172,7 @@ static void note_masked(struct pq_calibration *c, int layer, enum pq_linear_name
     c->report.masked_share += share;
     if (share <= c->report.worst_share)
         return;
-    struct pq_name name = pq_linear_weight(layer, first);
+    struct pq_name name = pq_linear_tensor(layer, first, ".weight");
     size_t prefix = strlen("model."), suffix = strlen(".weight");
     c->report.worst_share = share;
     snprintf(c->report.worst, sizeof c->report.worst, "%.*s",

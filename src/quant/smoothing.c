@@ -84,7 +84,8 @@ static enum pq_status search_stage(struct search *s, const struct pq_stage *stag
     struct pq_smooth smooth = {
         .ws = &g->moments->workspace,
         .k = k,
-        .scheme = pq_recipe_scheme(g->recipe, pq_linear_weight(s->number, stage->first).s),
+        .scheme =
+            pq_recipe_scheme(g->recipe, pq_linear_tensor(s->number, stage->first, ".weight").s),
         .group = g->recipe->group,
         .h = g->moments->h,
         .tokens = tokens_of(s, k),

@@ -4,46 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[PQ_LINEARS] = {
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-
 const struct pq_stage pq_stages[PQ_STAGES] = {
     {PQ_INPUT_QKV, PQ_LINEAR_Q, 3},
     {PQ_INPUT_O, PQ_LINEAR_O, 1},
     {PQ_INPUT_MLP, PQ_LINEAR_GATE, 2},
     {PQ_INPUT_DOWN, PQ_LINEAR_DOWN, 1},
 };
-
-static struct pq_name tensor_of(int layer, enum pq_linear_name which, const char *suffix) {
-    struct pq_name name;
-    snprintf(name.s, sizeof name.s, "model.layers.%d.%s%s", layer, names[which], suffix);
-    return name;
-}
-
-struct pq_name pq_linear_weight(int layer, enum pq_linear_name which) {
-    return tensor_of(layer, which, ".weight");
-}
-
-int pq_linear_index(const char *tensor) {
-    int layer, at = 0;
-    if (sscanf(tensor, "model.layers.%d.%n", &layer, &at) != 1 || at == 0)
-        return -1;
-    for (int i = 0; i < PQ_LINEARS; i++) {
-        size_t length = strlen(names[i]);
-        if (strncmp(tensor + at, names[i], length) == 0 && tensor[at + (int)length] == '.')
-            return layer * PQ_LINEARS + i;
-    }
-    return -1;
-}
-
-struct pq_linear_shape pq_linear_shape_of(const struct pq_config *c, enum pq_linear_name which) {
-    int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const struct pq_linear_shape shapes[PQ_LINEARS] = {
-        {q, c->hidden},      {kv, c->hidden},     {kv, c->hidden},    {c->hidden, q},
-        {c->ffn, c->hidden}, {c->ffn, c->hidden}, {c->hidden, c->ffn}};
-    return shapes[which];
-}
 
 struct pq_largest pq_largest_linear(const struct pq_config *config) {
     struct pq_largest most = {0};
@@ -55,12 +21,6 @@ struct pq_largest pq_largest_linear(const struct pq_config *config) {
         most.k = s.k > most.k ? s.k : most.k;
     }
     return most;
-}
-
-struct pq_linear *pq_layer_linear(struct pq_layer *layer, enum pq_linear_name which) {
-    struct pq_linear *const linears[PQ_LINEARS] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
-                                                   &layer->gate, &layer->up, &layer->down};
-    return linears[which];
 }
 
 /* ---- Weights --------------------------------------------------------------------------------- */
@@ -94,14 +54,14 @@ enum pq_status pq_source_matrix(const struct pq_transform *source, const char *n
 enum pq_status pq_source_weights(const struct pq_transform *source, int layer,
                                  enum pq_linear_name which, struct pq_pool *pool, float *w,
                                  struct pq_err *err) {
-    return pq_source_matrix(source, pq_linear_weight(layer, which).s, pool, w, err);
+    return pq_source_matrix(source, pq_linear_tensor(layer, which, ".weight").s, pool, w, err);
 }
 
 /* ---- Vectors --------------------------------------------------------------------------------- */
 
 enum pq_status pq_source_bias(const struct pq_transform *source, int layer,
                               enum pq_linear_name which, float *bias, struct pq_err *err) {
-    struct pq_name name = tensor_of(layer, which, ".bias");
+    struct pq_name name = pq_linear_tensor(layer, which, ".bias");
     if (pq_transform_source(source, name.s))
         return pq_transformed_vector(source, name.s, bias, err);
     int n = pq_linear_shape_of(pq_checkpoint_config(source->ckpt), which).n;

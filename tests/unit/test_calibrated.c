@@ -285,7 +285,7 @@ static void test_budget(void) {
     for (int i = 0; i < c->layers * PQ_LINEARS; i++) {
         enum pq_linear_name which = (enum pq_linear_name)(i % PQ_LINEARS);
         struct pq_linear_shape shape = pq_linear_shape_of(c, which);
-        struct pq_name name = pq_linear_weight(i / PQ_LINEARS, which);
+        struct pq_name name = pq_linear_tensor(i / PQ_LINEARS, which, ".weight");
         name.s[strlen(name.s) - strlen(".weight")] = 0;
         bool w8 = pq_checkpoint_linear_scheme(ckpt, name.s) == PQ_SCHEME_W8A8;
         promoted += w8;
