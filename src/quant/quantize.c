@@ -1,19 +1,15 @@
 /* pq_quantize: a directory of weights (job.h), config and whatever goes along with them. */
 #include "panq.h"
 
-#include "io/json.h"
 #include "model/checkpoint.h"
+#include "quant/along.h"
 #include "quant/equalize.h"
 #include "quant/job.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { SMALL_FILE = 64 << 20 }; /* what goes along with the weights is smaller */
 
 static enum pq_status check_options(const struct pq_quantize_options *options, struct pq_err *err) {
     if (options->scheme != PQ_SCHEME_W8A8 && options->scheme != PQ_SCHEME_W4A8)
@@ -43,72 +39,13 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
     return PQ_OK;
 }
 
-/* ---- What goes along ------------------------------------------------------------------------- */
-
-/* The source's config.json with a quantization_config, and untied where the model is. */
+/* What config.json says of the result alone. */
 static enum pq_status write_config(const struct pq_job *job, const struct pq_staging *staging,
                                    struct pq_err *err) {
-    char *path = pq_path_join(pq_checkpoint_dir(job->ckpt), "config.json"), *text = NULL;
-    json_t *config = NULL;
-    enum pq_status status = PQ_ENOMEM;
-    if (path)
-        status = pq_json_load(&config, path, err);
-    bool good = status == PQ_OK && json_object_set_new(config, "quantization_config",
-                                                       pq_recipe_describe(&job->recipe)) == 0;
-    if (good && job->recipe.transform.untie)
-        good = json_object_set_new(config, "tie_word_embeddings", json_false()) == 0;
-    if (good)
-        /* 16 digits write 1e-05 as 1e-05, and lose nothing of what was written with as many. */
-        text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
-    if (text)
-        status = pq_staging_write(staging, "config.json", text, strlen(text), err);
-    else if (status == PQ_OK || !path)
-        status = pq_fail(err, PQ_ENOMEM, "%s: out of memory", staging->path);
-    free(text);
-    json_decref(config);
-    free(path);
-    return status;
-}
-
-/* Tokenizer, generation settings, licence, model card: not weights, and not what lists them. */
-static bool goes_along(const char *name) {
-    size_t length = strlen(name), tail = strlen(".index.json");
-    bool index = length > tail && strcmp(name + length - tail, ".index.json") == 0;
-    return pq_staging_owns(name) && !index && !strstr(name, ".safetensors") &&
-           strcmp(name, "config.json") != 0;
-}
-
-static enum pq_status copy_file(const struct pq_staging *staging, const char *path,
-                                const char *name, struct pq_err *err) {
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return pq_fail(err, PQ_EIO, "%s: cannot stat: %s", path, strerror(errno));
-    if (!S_ISREG(st.st_mode) || st.st_size > SMALL_FILE)
-        return PQ_OK;
-    struct pq_map map;
-    PQ_TRY(pq_map_open(&map, path, err));
-    enum pq_status status = pq_staging_write(staging, name, map.data, map.size, err);
-    pq_map_close(&map);
-    return status;
-}
-
-static enum pq_status copy_files(const char *from, const struct pq_staging *staging,
-                                 struct pq_err *err) {
-    DIR *dir = opendir(from);
-    if (!dir)
-        return pq_fail(err, PQ_EIO, "%s: cannot read: %s", from, strerror(errno));
-    enum pq_status status = PQ_OK;
-    const struct dirent *entry;
-    while (status == PQ_OK && (entry = readdir(dir))) {
-        if (!goes_along(entry->d_name))
-            continue;
-        char *path = pq_path_join(from, entry->d_name);
-        status = path ? copy_file(staging, path, entry->d_name, err)
-                      : pq_fail(err, PQ_ENOMEM, "%s: out of memory", from);
-        free(path);
-    }
-    closedir(dir);
-    return status;
+    json_t *changes = json_pack("{s:o}", "quantization_config", pq_recipe_describe(&job->recipe));
+    if (changes && job->recipe.transform.untie)
+        json_object_set_new(changes, "tie_word_embeddings", json_false());
+    return pq_along_config(staging, pq_checkpoint_dir(job->ckpt), changes, err);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */
@@ -146,7 +83,7 @@ static enum pq_status make(struct pq_job *job, const struct pq_staging *staging,
     job->recipe.transform.scales = job->scales.layers;
     PQ_TRY(pq_transform_open(&job->transform, job->ckpt, &job->recipe.transform, err));
     PQ_TRY(write_config(job, staging, err));
-    PQ_TRY(copy_files(pq_checkpoint_dir(job->ckpt), staging, err));
+    PQ_TRY(pq_along_copy(staging, pq_checkpoint_dir(job->ckpt), err));
     return pq_job_make(job, staging, err);
 }
 
