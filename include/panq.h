@@ -86,6 +86,15 @@ const char *pq_scheme_name(enum pq_scheme scheme); /* "bf16", "w8a8", "w4a8" */
 
 #define PQ_GROUP_CHANNEL 0 /* as a group size: the whole channel is one group */
 
+/* How the weights of linears lie in a checkpoint. */
+enum pq_panels {
+    PQ_PANELS_NONE,  /* as rows, which every pq_model_open packs into memory of its own */
+    PQ_PANELS_UNITS, /* as the kernels of every ISA but I8MM read them, by pq_pack */
+    PQ_PANELS_PAIRS, /* as those of I8MM do */
+};
+
+const char *pq_panels_name(enum pq_panels panels); /* "none", "units", "pairs" */
+
 enum pq_rope_scaling { PQ_ROPE_PLAIN, PQ_ROPE_LINEAR, PQ_ROPE_LLAMA3 };
 
 /* Rotary positions: the angle of pair i at position p is p * frequency[i], plain
@@ -116,6 +125,7 @@ struct pq_config {
     bool thinks; /* may think where its template can; openPangu-1B has no_think only */
     enum pq_scheme scheme;
     int group; /* W4A8: inputs that share a multiplier, or PQ_GROUP_CHANNEL */
+    enum pq_panels panels;
     /* Whose input is multiplied by a Hadamard matrix before it meets the weights: down's, and a
      * tied head's around its norm's gamma (docs/format.md). */
     bool rotates_down, rotates_head;
@@ -247,15 +257,17 @@ struct pq_model_options {
     enum pq_isa isa; /* the best to use; PQ_ISA_COUNT - 1 for no cap */
 };
 
-/* Pack the weights for this machine, in parallel on the pool.  The checkpoint is borrowed until
- * pq_model_close: embeddings are read from its mapping. */
+/* Pack the weights for this machine, in parallel on the pool, or leave them in the file where they
+ * lie in panels.  The checkpoint is borrowed until pq_model_close: its embeddings, and panels, are
+ * read from the mapping.  PQ_EUNSUPPORTED, among others: panels that the ISA's kernels or
+ * PQ_PRECISION_FP32 have no use for. */
 enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
                              const struct pq_model_options *options, struct pq_pool *pool,
                              struct pq_err *err);
 void pq_model_close(struct pq_model *model);
 const struct pq_config *pq_model_config(const struct pq_model *model);
 enum pq_isa pq_model_isa(const struct pq_model *model);
-size_t pq_model_bytes(const struct pq_model *model); /* packed weights, in bytes */
+size_t pq_model_bytes(const struct pq_model *model); /* weights in panels, in bytes */
 size_t
 pq_model_token_bytes(const struct pq_model *model);       /* weight bytes one decoded token reads */
 double pq_model_token_macs(const struct pq_model *model); /* linears of the body, per token */
@@ -486,6 +498,19 @@ struct pq_quantize_options {
 enum pq_status pq_quantize(const char *dir, const char *out,
                            const struct pq_quantize_options *options, struct pq_pool *pool,
                            struct pq_err *err);
+
+struct pq_pack_options {
+    enum pq_isa isa;          /* for whose kernels; PQ_ISA_COUNT - 1 for the best of this machine */
+    pq_progress_fn *progress; /* in bytes of panels; may be NULL */
+    void *user;
+};
+
+/* Write the checkpoint in `dir`, of any scheme, into the new directory `out` with its weights in
+ * panels, so that models map them instead of packing rows: ready at once, and in memory once for
+ * all processes (docs/format.md).  The model itself stays the same, to the last bit.  `out` appears
+ * whole or not at all. */
+enum pq_status pq_pack(const char *dir, const char *out, const struct pq_pack_options *options,
+                       struct pq_pool *pool, struct pq_err *err);
 
 /* ---- The machine ----------------------------------------------------------------------------- */
 

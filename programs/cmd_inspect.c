@@ -50,6 +50,8 @@ static void print_model(const struct pq_config *c, const struct pq_tally *tally,
     printf("thinking   %s%s\n", *modes ? modes : "not known: ", *modes ? "" : why);
     printf("weights    %s; %.3f bits a weight in the linears, scales included\n", scheme,
            pq_tally_bits(tally));
+    if (c->panels != PQ_PANELS_NONE)
+        printf("panels     of %s, mapped as they are\n", pq_panels_name(c->panels));
     if (c->rotates_down || c->rotates_head)
         printf("rotates    the inputs of %s%s%s as it runs\n", c->rotates_down ? "down" : "",
                c->rotates_down && c->rotates_head ? " and " : "",
@@ -116,10 +118,11 @@ static int print_json(const struct pq_config *c, const struct pq_tally *tally,
     json_t *group = c->scheme != PQ_SCHEME_W4A8    ? json_null()
                     : c->group == PQ_GROUP_CHANNEL ? json_string("channel")
                                                    : json_integer(c->group);
-    return pq_print_json(json_pack("{s:s, s:o, s:s, s:o, s:f, s:I, s:o}", "family", c->family,
+    return pq_print_json(json_pack("{s:s, s:o, s:s, s:o, s:s, s:f, s:I, s:o}", "family", c->family,
                                    "config", config, "scheme", pq_scheme_name(c->scheme), "group",
-                                   group, "linear_bits", pq_tally_bits(tally), "bytes",
-                                   (json_int_t)tally->bytes, "tensors", tensors));
+                                   group, "panels", pq_panels_name(c->panels), "linear_bits",
+                                   pq_tally_bits(tally), "bytes", (json_int_t)tally->bytes,
+                                   "tensors", tensors));
 }
 
 /* The modes of the checkpoint's template, comma-separated; "" and *why where it has none. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum pq_status parse_isa(const char *name, enum pq_isa *isa, struct pq_err *err) {
+enum pq_status pq_isa_option(const char *name, enum pq_isa *isa, struct pq_err *err) {
     char names[128] = "";
     *isa = PQ_ISA_COUNT - 1;
     if (!name || pq_isa_parse(name, isa))
@@ -24,7 +24,7 @@ enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
     struct pq_engine engine = {0};
     struct pq_model_options model = {.precision = (enum pq_precision)options->precision};
     double start = pq_seconds();
-    enum pq_status status = parse_isa(options->isa, &model.isa, err);
+    enum pq_status status = pq_isa_option(options->isa, &model.isa, err);
     if (status == PQ_OK)
         status = pq_checkpoint_open(&engine.ckpt, dir, err);
     if (status == PQ_OK && !options->without_text)

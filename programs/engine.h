@@ -47,6 +47,9 @@ struct pq_engine {
     double open_s, load_s;          /* until ckpt and tok were open; until all was */
 };
 
+/* What --isa names; NULL: no cap. */
+enum pq_status pq_isa_option(const char *name, enum pq_isa *isa, struct pq_err *err);
+
 /* Open all of dir; the pool must outlive it. */
 enum pq_status pq_engine_open(struct pq_engine *out, const char *dir,
                               const struct pq_engine_options *options, struct pq_pool *pool,

@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const struct pq_command *const commands[] = {
-    &pq_command_run,     &pq_command_calibrate, &pq_command_chat,     &pq_command_quantize,
-    &pq_command_bench,   &pq_command_eval,      &pq_command_report,   &pq_command_fidelity,
-    &pq_command_inspect, &pq_command_logits,    &pq_command_tokenize,
+    &pq_command_run,      &pq_command_calibrate, &pq_command_chat,   &pq_command_quantize,
+    &pq_command_pack,     &pq_command_bench,     &pq_command_eval,   &pq_command_report,
+    &pq_command_fidelity, &pq_command_inspect,   &pq_command_logits, &pq_command_tokenize,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

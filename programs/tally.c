@@ -60,6 +60,19 @@ static void count_linear(struct pq_tally *tally, const struct pq_tensor_info *in
     }
 }
 
+/* Panels of a layer's linears, and of a head of its own; config tells how many weights they hold.
+ */
+static void count_panels(struct pq_tally *tally, const struct pq_tensor_info *info,
+                         const struct pq_config *c) {
+    const char *dot = strrchr(info->name, '.');
+    bool head = strncmp(info->name, "lm_head.", 8) == 0;
+    if (!dot || strcmp(dot, ".panels") != 0 || (head && c->tied))
+        return;
+    double attention = 2.0 * (c->heads + c->kv_heads) * c->head_dim;
+    tally->linear_bytes += info->bytes;
+    tally->linear_weights += c->hidden * (head ? c->vocab : attention + 3.0 * c->ffn);
+}
+
 enum pq_status pq_tally_count(struct pq_tally *out, const struct pq_checkpoint *ckpt,
                               struct pq_err *err) {
     struct pq_tally tally = {0};
@@ -71,6 +84,7 @@ enum pq_status pq_tally_count(struct pq_tally *out, const struct pq_checkpoint *
         tally.bytes += info[i].bytes;
         count_group(&tally, &info[i]);
         count_linear(&tally, &info[i]);
+        count_panels(&tally, &info[i], pq_checkpoint_config(ckpt));
     }
     *out = tally;
     return PQ_OK;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,13 +43,24 @@ void pq_map_close(struct pq_map *map) {
         *map = (struct pq_map){0};
 }
 
-void pq_map_forget(const struct pq_map *map, const void *data, size_t bytes) {
+/* Of data [bytes], the pages that lie in it wholly or, with `outside`, at all. */
+static void advise(const struct pq_map *map, const void *data, size_t bytes, bool outside,
+                   int advice) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t from = (size_t)((const unsigned char *)data - map->data), to = from + bytes;
-    from = (from + page - 1) / page * page;
-    to = to / page * page;
+    from = (outside ? from : from + page - 1) / page * page;
+    to = (outside ? to + page - 1 : to) / page * page;
     if (from < to)
-        madvise((void *)(map->data + from), to - from, MADV_DONTNEED);
+        madvise((void *)(map->data + from), to - from, advice);
+}
+
+void pq_map_forget(const struct pq_map *map, const void *data, size_t bytes) {
+    advise(map, data, bytes, false, MADV_DONTNEED);
+}
+
+void pq_map_expect(const struct pq_map *map, const void *data, size_t bytes) {
+    advise(map, data, bytes, true, MADV_HUGEPAGE);
+    advise(map, data, bytes, true, MADV_WILLNEED);
 }
 
 char *pq_path_join(const char *dir, const char *name) {

@@ -15,6 +15,10 @@ void pq_map_close(struct pq_map *map);
 /* Tell the kernel that data [bytes] of the map will not be wanted soon: its pages leave memory. */
 void pq_map_forget(const struct pq_map *map, const void *data, size_t bytes);
 
+/* Tell the kernel that data [bytes] of the map, all of it, will be wanted soon: it is read ahead,
+ * in huge pages where the file system has them. */
+void pq_map_expect(const struct pq_map *map, const void *data, size_t bytes);
+
 /* dir + "/" + name, malloc'd; NULL when out of memory. */
 char *pq_path_join(const char *dir, const char *name);
 

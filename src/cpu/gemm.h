@@ -22,6 +22,10 @@ static inline int pq_round_up(int value, int multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
+/* Of the form below, and of weights in it (ops.h), which files have: another form, another number.
+ */
+enum { PQ_PANELS_VERSION = 1 };
+
 /* y = x W^T + bias, W [n][k], as panels of PQ_NR outputs.  All that products read of a panel lies
  * in one piece, and pieces in the order in which they are read, because memory is fastest in order.
  * Borrowed from the model's memory. */

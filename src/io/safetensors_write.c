@@ -96,13 +96,15 @@ enum pq_status pq_writer_begin(struct pq_writer *w, struct pq_err *err) {
     char *text = json_dumps(w->header, JSON_COMPACT);
     if (!text)
         return no_memory(w, err);
-    size_t length = strlen(text), padded = (length + 7) / 8 * 8;
     unsigned char prefix[8];
+    size_t length = strlen(text), begin = sizeof prefix + length;
+    int padding = (int)((begin + 63) / 64 * 64 - begin);
+    size_t padded = length + (size_t)padding;
     for (int i = 0; i < 8; i++)
         prefix[i] = (unsigned char)((uint64_t)padded >> 8 * i);
     bool good = fwrite(prefix, 1, sizeof prefix, w->file) == sizeof prefix &&
                 fwrite(text, 1, length, w->file) == length &&
-                fwrite("       ", 1, padded - length, w->file) == padded - length;
+                fprintf(w->file, "%*s", padding, "") == padding;
     enum pq_status status = good ? PQ_OK : cannot_write(w, err);
     free(text);
     w->begun = good;

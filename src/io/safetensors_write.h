@@ -21,7 +21,7 @@ enum pq_status pq_writer_metadata(struct pq_writer *w, const char *key, const ch
 /* dtype: BF16 F16 F32 I8 U8 I32 I64; rank: 0 to 4; everything is copied. */
 enum pq_status pq_writer_declare(struct pq_writer *w, const char *name, const char *dtype, int rank,
                                  const int64_t *shape, struct pq_err *err);
-/* Write the header, padded with spaces so that the data begins at a multiple of 8. */
+/* Write the header, padded with spaces so that the data begins at a multiple of 64. */
 enum pq_status pq_writer_begin(struct pq_writer *w, struct pq_err *err);
 enum pq_status pq_writer_append(struct pq_writer *w, const void *data, size_t bytes,
                                 struct pq_err *err);

@@ -3,13 +3,14 @@
 #include "base/half.h"
 #include "io/safetensors.h"
 #include "model/config.h"
+#include "model/linears.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_NAME = 256 };
+enum { MAX_NAME = 256, PANELS_ALIGN = 64 };
 
 enum use { UNKNOWN, USED, IGNORED };
 
@@ -78,7 +79,23 @@ static const struct pq_tensor *find_of(const struct pq_checkpoint *ckpt, const c
     return pq_checkpoint_find(ckpt, name);
 }
 
+/* The tensor that says how linears in panels are stored, and which of its bytes is of the linear
+ * `name`; NULL: its panels are its own, as rows are. */
+static const struct pq_tensor *find_schemes(const struct pq_checkpoint *ckpt, const char *name,
+                                            int *at) {
+    int index = pq_linear_index(name);
+    *at = index < 0 ? 0 : index % PQ_LINEARS;
+    if (ckpt->config.panels == PQ_PANELS_NONE || (index < 0 && strcmp(name, "lm_head") != 0))
+        return NULL;
+    return index < 0 ? pq_checkpoint_find(ckpt, "lm_head.schemes")
+                     : pq_checkpoint_find(ckpt, pq_layer_tensor(index / PQ_LINEARS, "schemes").s);
+}
+
 enum pq_scheme pq_checkpoint_linear_scheme(const struct pq_checkpoint *ckpt, const char *name) {
+    int at;
+    const struct pq_tensor *schemes = find_schemes(ckpt, name, &at);
+    if (schemes)
+        return (enum pq_scheme)((const uint8_t *)schemes->data)[at];
     if (find_of(ckpt, name, "weight_packed"))
         return PQ_SCHEME_W4A8;
     const struct pq_tensor *weight = find_of(ckpt, name, "weight");
@@ -322,29 +339,50 @@ static enum pq_status need_weight(struct pq_checkpoint *ckpt, const char *name, 
     return need_scale(ckpt, name, FLOATS, n, err);
 }
 
+/* The panels of n linears, and their schemes.  How long the panels are is for the model to say,
+ * which knows its kernels'. */
+static enum pq_status need_panels(struct pq_checkpoint *ckpt, const char *name, int n,
+                                  enum pq_scheme lowest, struct pq_err *err) {
+    PQ_TRY(need(ckpt, name, "schemes", 1 << PQ_U8, 1, n, 0, err));
+    const struct pq_tensor *schemes = find_of(ckpt, name, "schemes");
+    const struct pq_tensor *panels = find_of(ckpt, name, "panels");
+    PQ_TRY(need(ckpt, name, "panels", 1 << PQ_U8, 1, panels ? panels->info.shape[0] : 0, 0, err));
+    for (int i = 0; i < n; i++) {
+        uint8_t scheme = ((const uint8_t *)schemes->data)[i];
+        if (scheme > lowest)
+            return pq_fail(err, PQ_EFORMAT,
+                           "%s/%s: tensor %s has scheme %d, but config.json allows 0 to %d here",
+                           ckpt->dir, schemes->info.file, schemes->info.name, scheme, (int)lowest);
+    }
+    if ((uintptr_t)panels->data % PANELS_ALIGN != 0)
+        return pq_fail(err, PQ_EFORMAT,
+                       "%s/%s: tensor %s does not begin at a multiple of %d bytes in the file, as "
+                       "panels must",
+                       ckpt->dir, panels->info.file, panels->info.name, PANELS_ALIGN);
+    return PQ_OK;
+}
+
+static enum pq_status need_linears(struct pq_checkpoint *ckpt, int layer, struct pq_err *err) {
+    const struct pq_config *c = &ckpt->config;
+    if (c->panels != PQ_PANELS_NONE) {
+        char name[32];
+        snprintf(name, sizeof name, "model.layers.%d", layer);
+        return need_panels(ckpt, name, PQ_LINEARS, c->scheme, err);
+    }
+    for (int i = 0; i < PQ_LINEARS; i++) {
+        struct pq_name linear = pq_linear_tensor(layer, (enum pq_linear_name)i, "");
+        struct pq_linear_shape shape = pq_linear_shape_of(c, (enum pq_linear_name)i);
+        PQ_TRY(need_weight(ckpt, linear.s, shape.n, shape.k, c->scheme, err));
+        if (shape.bias)
+            PQ_TRY(need(ckpt, linear.s, "bias", FLOATS, 1, shape.n, 0, err));
+    }
+    return PQ_OK;
+}
+
 static enum pq_status need_layer(struct pq_checkpoint *ckpt, int layer, struct pq_err *err) {
     const struct pq_config *c = &ckpt->config;
-    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const struct {
-        const char *name;
-        int n, k;
-        bool bias;
-    } linears[] = {
-        {"self_attn.q_proj", q, c->hidden, c->qkv_bias},
-        {"self_attn.k_proj", kv, c->hidden, c->qkv_bias},
-        {"self_attn.v_proj", kv, c->hidden, c->qkv_bias},
-        {"self_attn.o_proj", c->hidden, q, c->o_bias},
-        {"mlp.gate_proj", c->ffn, c->hidden, false},
-        {"mlp.up_proj", c->ffn, c->hidden, false},
-        {"mlp.down_proj", c->hidden, c->ffn, false},
-    };
     char name[MAX_NAME];
-    for (size_t i = 0; i < sizeof linears / sizeof linears[0]; i++) {
-        snprintf(name, sizeof name, "model.layers.%d.%s", layer, linears[i].name);
-        PQ_TRY(need_weight(ckpt, name, linears[i].n, linears[i].k, c->scheme, err));
-        if (linears[i].bias)
-            PQ_TRY(need(ckpt, name, "bias", FLOATS, 1, linears[i].n, 0, err));
-    }
+    PQ_TRY(need_linears(ckpt, layer, err));
     snprintf(name, sizeof name, "model.layers.%d", layer);
     if (c->qk_norm) {
         PQ_TRY(need(ckpt, name, "self_attn.q_norm.weight", FLOATS, 1, c->head_dim, 0, err));
@@ -359,6 +397,8 @@ static enum pq_status need_layer(struct pq_checkpoint *ckpt, int layer, struct p
 static enum pq_status need_head(struct pq_checkpoint *ckpt, enum pq_scheme lowest,
                                 struct pq_err *err) {
     const struct pq_config *c = &ckpt->config;
+    if (c->panels != PQ_PANELS_NONE)
+        return need_panels(ckpt, "lm_head", 1, lowest, err);
     if (!c->tied)
         return need_weight(ckpt, "lm_head", c->vocab, c->hidden, lowest, err);
     struct entry *head = find_entry(ckpt, "lm_head.weight");
@@ -471,6 +511,12 @@ const struct pq_tensor_info *pq_checkpoint_tensors(const struct pq_checkpoint *c
 
 const char *pq_checkpoint_dir(const struct pq_checkpoint *ckpt) {
     return ckpt->dir;
+}
+
+const char *pq_panels_name(enum pq_panels panels) {
+    static const char *const names[] = {
+        [PQ_PANELS_NONE] = "none", [PQ_PANELS_UNITS] = "units", [PQ_PANELS_PAIRS] = "pairs"};
+    return names[panels];
 }
 
 const char *pq_scheme_name(enum pq_scheme scheme) {

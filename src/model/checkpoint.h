@@ -17,13 +17,19 @@
  * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
  * The embedding is FP, or W8 (rows are its outputs) when it is also the head.
  *
+ * Linears in panels (config->panels; pq_pack) have, instead of the above,
+ *   model.layers.N.panels   U8 [bytes]  of q, k, v, o, gate and up in turns, down: as cpu/gemm.h
+ * has them, from a multiple of 64 bytes on model.layers.N.schemes  U8 [7]      enum pq_scheme of q,
+ * k, v, o, gate, up, down; FP is BF16 lm_head.panels, lm_head.schemes     U8 [bytes], U8 [1], tied
+ * or not
+ *
  * config.json says which forms may occur (W8A8: FP and W8; W4A8: all three, the head FP or W8), the
  * tensors say which one a linear has.  A tied checkpoint's own lm_head.weight, and
  * *.rotary_emb.inv_freq, are left out; any other tensor that the model does not use is an error,
  * since it computes something then that panq does not.  So is a tensor that a shard holds and the
  * index does not list, since files of different checkpoints have been mixed then.
  *
- * No alignment of a tensor's data is promised: older writers did not pad the header. */
+ * No other alignment of a tensor's data is promised: older writers did not pad the header. */
 #ifndef PQ_MODEL_CHECKPOINT_H
 #define PQ_MODEL_CHECKPOINT_H
 

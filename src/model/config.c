@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include "cpu/hadamard.h"
+#include "cpu/gemm.h"
 #include "io/json.h"
 
 #include <errno.h>
@@ -326,6 +327,31 @@ static enum pq_status read_quantization(const struct pq_json *top, struct pq_con
     return refuse(&quantization, "quant_method", pq_json_find(&quantization, "quant_method"), err);
 }
 
+/* ---- Panels ---------------------------------------------------------------------------------- */
+
+static const struct rule panels_rules[] = {{"version", NULL, true}, {"order", NULL, true}};
+
+static enum pq_status read_panels(const struct pq_json *top, enum pq_panels *panels,
+                                  struct pq_err *err) {
+    struct pq_json at;
+    const char *order;
+    int version;
+    *panels = PQ_PANELS_NONE;
+    if (!pq_json_find(top, "panq_panels"))
+        return PQ_OK;
+    PQ_TRY(pq_json_object(top, "panq_panels", &at, err));
+    PQ_TRY(CHECK_RULES(&at, panels_rules, err));
+    PQ_TRY(pq_json_int(&at, "version", 0, INT_MAX, &version, err));
+    PQ_TRY(pq_json_string(&at, "order", &order, err));
+    if (version != PQ_PANELS_VERSION)
+        return refuse(&at, "version", pq_json_find(&at, "version"), err);
+    for (int i = PQ_PANELS_UNITS; i <= PQ_PANELS_PAIRS; i++)
+        if (strcmp(order, pq_panels_name((enum pq_panels)i)) == 0)
+            *panels = (enum pq_panels)i;
+    return *panels != PQ_PANELS_NONE ? PQ_OK
+                                     : refuse(&at, "order", pq_json_find(&at, "order"), err);
+}
+
 /* ---- Rotary positions ------------------------------------------------------------------------ */
 
 /* Scaling factors are small numbers; any bound below FLT_MAX would do. */
@@ -493,6 +519,7 @@ static enum pq_status read_config(const struct pq_json *top, struct pq_config *c
     /* Huawei's model card: openPangu-Embedded-1B answers without thinking.  Its config has no key
      * for that, so its shape stands for it. */
     c->thinks = !(family->small_is_1b && c->hidden == 1536 && c->layers == 26);
+    PQ_TRY(read_panels(top, &c->panels, err));
     return read_quantization(top, c, err);
 }
 

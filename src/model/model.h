@@ -9,6 +9,7 @@
 struct pq_layer {
     float *attention_norm, *mlp_norm; /* [hidden] */
     float *q_norm, *k_norm;           /* [head_dim]; NULL where the family has none */
+    /* Their panels lie one after the other, gate's and up's in turns. */
     struct pq_linear q, k, v, o, gate, up, down;
 };
 
@@ -23,12 +24,16 @@ struct pq_model {
     float *frequencies;                                  /* [head_dim / 2], see rope.h */
     struct pq_linear head;
     struct pq_hadamard down_rotation, head_rotation; /* of their inputs; zeros: none */
-    struct pq_arena arena;                           /* all of the above */
+    struct pq_arena arena;                           /* all of the above, */
+    size_t mapped;                                   /* but bytes of panels in the checkpoint */
 };
 
 /* Plan the rotations that config asks for; they are closed with the model, or by the other. */
 enum pq_status pq_model_open_rotations(struct pq_model *model, struct pq_err *err);
 void pq_model_close_rotations(struct pq_model *model);
+
+/* The order in which its kernels read panels. */
+enum pq_panels pq_model_panels(const struct pq_model *model);
 
 /* Row `id` of the embedding to x [hidden]. */
 void pq_model_embed(const struct pq_model *model, int32_t id, float *x);

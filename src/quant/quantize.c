@@ -108,6 +108,20 @@ static enum pq_status quantize(struct pq_job *job, const char *out, struct pq_er
     return status;
 }
 
+static enum pq_status check_source(const struct pq_checkpoint *ckpt, struct pq_err *err) {
+    const struct pq_config *config = pq_checkpoint_config(ckpt);
+    if (config->scheme != PQ_SCHEME_FP)
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: is quantized already (%s); the source must be BF16, F16 or F32",
+                       pq_checkpoint_dir(ckpt), pq_scheme_name(config->scheme));
+    if (config->panels != PQ_PANELS_NONE)
+        return pq_fail(err, PQ_EUNSUPPORTED,
+                       "%s: holds panels; the source must be the checkpoint that they were packed "
+                       "from",
+                       pq_checkpoint_dir(ckpt));
+    return PQ_OK;
+}
+
 enum pq_status pq_quantize(const char *dir, const char *out,
                            const struct pq_quantize_options *options, struct pq_pool *pool,
                            struct pq_err *err) {
@@ -129,12 +143,9 @@ enum pq_status pq_quantize(const char *dir, const char *out,
         job.progress.total += job.tensors[i].bytes;
     if (job.recipe.transform.untie)
         job.progress.total += pq_checkpoint_find(ckpt, "model.embed_tokens.weight")->info.bytes;
-    enum pq_status status = config->scheme == PQ_SCHEME_FP
-                                ? quantize(&job, out, err)
-                                : pq_fail(err, PQ_EUNSUPPORTED,
-                                          "%s: is quantized already (%s); the source must be "
-                                          "BF16, F16 or F32",
-                                          dir, pq_scheme_name(config->scheme));
+    enum pq_status status = check_source(ckpt, err);
+    if (status == PQ_OK)
+        status = quantize(&job, out, err);
     if (status == PQ_OK && options->report)
         *options->report = job.report;
     pq_transform_close(&job.transform);

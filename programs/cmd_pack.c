@@ -1,0 +1,100 @@
+/* panq pack - a checkpoint whose weights are mapped as they are. */
+#include "commands.h"
+#include "engine.h"
+#include "report.h"
+
+#include <stdio.h>
+
+struct pack {
+    const char *out, *isa;
+    int threads;
+};
+
+#define FIELD(member) .offset = offsetof(struct pack, member)
+static const struct pq_option options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .kind = PQ_OPTION_TEXT,
+     .value = "OUT",
+     FIELD(out),
+     .help = "the directory to make; it must not exist"},
+    {.name = "isa",
+     .kind = PQ_OPTION_TEXT,
+     .value = "NAME",
+     FIELD(isa),
+     .help = "for the kernels of these instructions (default: this machine's)"},
+    {.name = "threads",
+     .kind = PQ_OPTION_INT,
+     .value = "N",
+     FIELD(threads),
+     .min = 0,
+     .max = 1024,
+     .help = "threads to run (default 0: one per processor)"},
+};
+
+static enum pq_status pack(const struct pack *p, const char *dir, struct pq_pack_options *o,
+                           struct pq_err *err) {
+    struct pq_pool *pool = NULL;
+    enum pq_status status = pq_isa_option(p->isa, &o->isa, err);
+    if (status == PQ_OK)
+        status = pq_pool_open(&pool, p->threads, err);
+    if (status == PQ_OK)
+        status = pq_pack(dir, p->out, o, pool, err);
+    pq_pool_close(pool);
+    return status;
+}
+
+static enum pq_status summarize(const char *out, double seconds, struct pq_err *err) {
+    struct pq_checkpoint *ckpt;
+    enum pq_status status = pq_checkpoint_open(&ckpt, out, err);
+    if (status != PQ_OK)
+        return status;
+    const struct pq_config *config = pq_checkpoint_config(ckpt);
+    char size[24], time[24];
+    double bytes = 0;
+    int n;
+    const struct pq_tensor_info *info = pq_checkpoint_tensors(ckpt, &n);
+    for (int i = 0; i < n; i++)
+        bytes += (double)info[i].bytes;
+    printf("%s: %s, %s in panels of %s, in %s\n", out, pq_human_bytes(bytes, size),
+           pq_scheme_name(config->scheme), pq_panels_name(config->panels),
+           pq_human_time(seconds, time));
+    pq_checkpoint_close(ckpt);
+    return PQ_OK;
+}
+
+static int main_pack(const struct pq_command *command, int argc, char **argv) {
+    struct pack p = {0};
+    struct pq_progress progress = {0};
+    struct pq_pack_options o = {.progress = pq_progress_step, .user = &progress};
+    struct pq_err err = {""};
+    int n, code;
+    if (!pq_options_parse(command, argc, argv, &p, &n, &code))
+        return code;
+    if (!p.out)
+        return pq_usage_error(command, "--out must be given");
+    double start = pq_seconds();
+    pq_progress_catch_interrupt();
+    enum pq_status status = pack(&p, argv[0], &o, &err);
+    pq_progress_clear(&progress);
+    if (status == PQ_OK)
+        status = summarize(p.out, pq_seconds() - start, &err);
+    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+}
+
+const struct pq_command pq_command_pack = {
+    .name = "pack",
+    .arguments = "DIR -o OUT",
+    .least = 1,
+    .most = 1,
+    .summary = "lay weights out for this machine, to start at once",
+    .details =
+        "OUT is the checkpoint DIR, of any precision, with its weights as kernels read them: it\n"
+        "is mapped instead of packed when it is opened, so that it is ready at once, and the\n"
+        "page cache holds the one copy that all processes share.  It answers as DIR does, to the\n"
+        "last bit.  Keep DIR: OUT cannot be quantized, and other kinds of machines may need\n"
+        "another.\n",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .main = main_pack,
+};
