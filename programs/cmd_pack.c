@@ -8,6 +8,7 @@
 struct pack {
     const char *out, *isa;
     int threads;
+    bool json;
 };
 
 #define FIELD(member) .offset = offsetof(struct pack, member)
@@ -30,6 +31,7 @@ static const struct pq_option options[] = {
      .min = 0,
      .max = 1024,
      .help = "threads to run (default 0: one per processor)"},
+    {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the summary as JSON"},
 };
 
 static enum pq_status pack(const struct pack *p, const char *dir, struct pq_pack_options *o,
@@ -44,23 +46,30 @@ static enum pq_status pack(const struct pack *p, const char *dir, struct pq_pack
     return status;
 }
 
-static enum pq_status summarize(const char *out, double seconds, struct pq_err *err) {
+static enum pq_status summarize(const struct pack *p, double seconds, struct pq_err *err) {
     struct pq_checkpoint *ckpt;
-    enum pq_status status = pq_checkpoint_open(&ckpt, out, err);
+    enum pq_status status = pq_checkpoint_open(&ckpt, p->out, err);
     if (status != PQ_OK)
         return status;
     const struct pq_config *config = pq_checkpoint_config(ckpt);
+    const char *scheme = pq_scheme_name(config->scheme), *order = pq_panels_name(config->panels);
     char size[24], time[24];
-    double bytes = 0;
+    size_t bytes = 0;
     int n;
     const struct pq_tensor_info *info = pq_checkpoint_tensors(ckpt, &n);
     for (int i = 0; i < n; i++)
-        bytes += (double)info[i].bytes;
-    printf("%s: %s, %s in panels of %s, in %s\n", out, pq_human_bytes(bytes, size),
-           pq_scheme_name(config->scheme), pq_panels_name(config->panels),
-           pq_human_time(seconds, time));
+        bytes += info[i].bytes;
+    if (p->json)
+        status = pq_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "out", p->out, "scheme",
+                                         scheme, "panels", order, "bytes", (json_int_t)bytes,
+                                         "seconds", seconds)) == PQ_EXIT_OK
+                     ? PQ_OK
+                     : PQ_EIO;
+    else
+        printf("%s: %s, %s in panels of %s, in %s\n", p->out, pq_human_bytes((double)bytes, size),
+               scheme, order, pq_human_time(seconds, time));
     pq_checkpoint_close(ckpt);
-    return PQ_OK;
+    return status;
 }
 
 static int main_pack(const struct pq_command *command, int argc, char **argv) {
@@ -78,7 +87,7 @@ static int main_pack(const struct pq_command *command, int argc, char **argv) {
     enum pq_status status = pack(&p, argv[0], &o, &err);
     pq_progress_clear(&progress);
     if (status == PQ_OK)
-        status = summarize(p.out, pq_seconds() - start, &err);
+        status = summarize(&p, pq_seconds() - start, &err);
     return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
 }
 
