@@ -507,8 +507,8 @@ struct pq_pack_options {
 
 /* Write the checkpoint in `dir`, of any scheme, into the new directory `out` with its weights in
  * panels, so that models map them instead of packing rows: ready at once, and in memory once for
- * all processes (docs/format.md).  The model itself stays the same, to the last bit.  `out` appears
- * whole or not at all. */
+ * all processes (docs/format.md).  The model itself stays the same, to the last bit.  Takes the
+ * memory of one layer or of the head.  `out` appears whole or not at all. */
 enum pq_status pq_pack(const char *dir, const char *out, const struct pq_pack_options *options,
                        struct pq_pool *pool, struct pq_err *err);
 

@@ -28,6 +28,15 @@ struct pq_model {
     size_t mapped;                                   /* but bytes of panels in the checkpoint */
 };
 
+/* A model of which everything is there but the memory of its weights: their sizes are, panels and
+ * norms are NULL.  For pq_model_close. */
+enum pq_status pq_model_sketch(struct pq_model **out, const struct pq_checkpoint *ckpt,
+                               const struct pq_model_options *options, struct pq_err *err);
+/* Pack the linears of layer `piece` or, piece = config.layers, the head of a sketch of rows into an
+ * arena of their own, which the caller closes: out->used bytes, as they follow each other. */
+enum pq_status pq_sketch_pack(struct pq_model *sketched, int piece, struct pq_pool *pool,
+                              struct pq_arena *out, struct pq_err *err);
+
 /* Plan the rotations that config asks for; they are closed with the model, or by the other. */
 enum pq_status pq_model_open_rotations(struct pq_model *model, struct pq_err *err);
 void pq_model_close_rotations(struct pq_model *model);

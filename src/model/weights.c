@@ -1,7 +1,8 @@
 /* weights.c - the weights of a checkpoint, as the forward pass reads them.
  *
  * Two walks over the same list of linears and norms: the first sums the bytes, the second, with
- * the arena there, places and packs.  Panels that the checkpoint holds already stay in its file. */
+ * the arena there, places and packs.  Panels that the checkpoint holds already stay in its file.
+ * A sketch has the first walk behind it, and is packed piece by piece. */
 #include "model/model.h"
 
 #include "model/linears.h"
@@ -15,8 +16,8 @@ struct loader {
     struct pq_model *model;
     struct pq_pool *pool;
     struct pq_err *err;
-    bool packing; /* the second walk */
-    size_t bytes; /* of the first */
+    struct pq_arena *arena; /* of the second walk; NULL: the first */
+    size_t bytes;           /* of the first */
     /* The file's panels of the layer or head whose turn it is, and what is placed of them; NULL
      * where the checkpoint has rows. */
     const struct pq_tensor *panels;
@@ -29,7 +30,7 @@ static const struct pq_tensor *find(const struct loader *l, const char *name) {
 
 static void *take(struct loader *l, size_t bytes) {
     l->bytes += pq_arena_piece(bytes);
-    return l->packing ? pq_arena_take(&l->model->arena, bytes) : NULL;
+    return l->arena ? pq_arena_take(l->arena, bytes) : NULL;
 }
 
 /* ---- Panels ---------------------------------------------------------------------------------- */
@@ -49,7 +50,7 @@ static enum pq_status end_panels(struct loader *l) {
                        "%s/%s: tensor %s has %zu bytes, but config.json and the schemes mean %zu",
                        pq_checkpoint_dir(l->model->ckpt), t->info.file, t->info.name, t->info.bytes,
                        l->placed);
-    if (l->packing) {
+    if (l->arena) {
         pq_map_expect(t->map, t->data, t->info.bytes);
         l->model->mapped += t->info.bytes;
     }
@@ -83,7 +84,7 @@ static enum pq_status shape(const struct loader *l, struct pq_linear *w, const c
 }
 
 static enum pq_status pack(struct loader *l, const struct pq_linear *w, const char *name) {
-    if (!l->packing || l->panels)
+    if (!l->arena || l->panels)
         return PQ_OK;
     return pq_pack_linear(w, l->model->ckpt, name, l->pool, l->err);
 }
@@ -119,7 +120,8 @@ static enum pq_status load_gate_up(struct loader *l, struct pq_layer *layer, int
     return pack(l, &layer->up, up.s);
 }
 
-static enum pq_status load_linears(struct loader *l, struct pq_layer *layer, int index) {
+static enum pq_status load_linears(struct loader *l, int index) {
+    struct pq_layer *layer = &l->model->layers[index];
     begin_panels(l, pq_layer_tensor(index, "panels").s);
     for (int i = 0; i < PQ_LINEARS; i++) {
         enum pq_linear_name which = (enum pq_linear_name)i;
@@ -136,7 +138,7 @@ static enum pq_status load_linears(struct loader *l, struct pq_layer *layer, int
 static enum pq_status load_layer(struct loader *l, int index) {
     const struct pq_config *c = &l->model->config;
     struct pq_layer *layer = &l->model->layers[index];
-    PQ_TRY(load_linears(l, layer, index));
+    PQ_TRY(load_linears(l, index));
     layer->attention_norm =
         load_vector(l, pq_layer_tensor(index, "input_layernorm.weight").s, c->hidden);
     layer->mlp_norm =
@@ -210,7 +212,8 @@ static enum pq_status check_order(const struct loader *l) {
         pq_panels_name(want));
 }
 
-static enum pq_status load(struct loader *l) {
+/* The first walk, and what is no weight. */
+static enum pq_status sketch(struct loader *l) {
     struct pq_model *m = l->model;
     const struct pq_config *c = &m->config;
     PQ_TRY(check_order(l));
@@ -223,17 +226,23 @@ static enum pq_status load(struct loader *l) {
     if (!m->layers)
         return pq_fail(l->err, PQ_ENOMEM, "out of memory for %d layers", c->layers);
     PQ_TRY(pq_model_open_rotations(m, l->err));
-    PQ_TRY(walk(l));
+    return walk(l);
+}
+
+static enum pq_status load(struct loader *l) {
+    struct pq_model *m = l->model;
+    PQ_TRY(sketch(l));
     PQ_TRY(pq_arena_open(&m->arena, l->bytes, false, "the weights", l->err));
-    l->packing = true;
+    l->arena = &m->arena;
     PQ_TRY(walk(l));
     chain(m);
     return PQ_OK;
 }
 
-enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
-                             const struct pq_model_options *options, struct pq_pool *pool,
-                             struct pq_err *err) {
+static enum pq_status open_by(enum pq_status (*fn)(struct loader *), struct pq_model **out,
+                              const struct pq_checkpoint *ckpt,
+                              const struct pq_model_options *options, struct pq_pool *pool,
+                              struct pq_err *err) {
     struct pq_model *model = calloc(1, sizeof *model);
     if (!model)
         return pq_fail(err, PQ_ENOMEM, "out of memory for a model");
@@ -242,11 +251,41 @@ enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *
     model->ops = pq_ops_get(options->isa);
     model->fp = options->precision == PQ_PRECISION_FP32 ? PQ_KIND_F32 : PQ_KIND_BF16;
     struct loader l = {.model = model, .pool = pool, .err = err};
-    enum pq_status status = load(&l);
+    enum pq_status status = fn(&l);
     if (status == PQ_OK)
         *out = model;
     else
         pq_model_close(model);
+    return status;
+}
+
+enum pq_status pq_model_open(struct pq_model **out, const struct pq_checkpoint *ckpt,
+                             const struct pq_model_options *options, struct pq_pool *pool,
+                             struct pq_err *err) {
+    return open_by(load, out, ckpt, options, pool, err);
+}
+
+enum pq_status pq_model_sketch(struct pq_model **out, const struct pq_checkpoint *ckpt,
+                               const struct pq_model_options *options, struct pq_err *err) {
+    return open_by(sketch, out, ckpt, options, NULL, err);
+}
+
+static enum pq_status load_piece(struct loader *l, int piece) {
+    return piece < l->model->config.layers ? load_linears(l, piece) : load_head(l);
+}
+
+enum pq_status pq_sketch_pack(struct pq_model *sketched, int piece, struct pq_pool *pool,
+                              struct pq_arena *out, struct pq_err *err) {
+    struct loader l = {.model = sketched, .pool = pool, .err = err};
+    struct pq_arena arena;
+    PQ_TRY(load_piece(&l, piece));
+    PQ_TRY(pq_arena_open(&arena, l.bytes, false, "the panels of a layer", err));
+    l.arena = &arena;
+    enum pq_status status = load_piece(&l, piece);
+    if (status == PQ_OK)
+        *out = arena;
+    else
+        pq_arena_close(&arena);
     return status;
 }
 

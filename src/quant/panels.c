@@ -1,8 +1,9 @@
 /* pq_pack: a checkpoint whose weights lie as kernels read them.
  *
- * A model is opened from the rows, and its panels are written down.  They come first in the file,
- * so that all of them begin at multiples of 64 bytes, and each layer's at once: from pieces of
- * megabytes Linux makes huge pages of the page cache, where the file system can (ext4, XFS). */
+ * The linears of a layer are packed as a model packs them, and written; then the next one's. Panels
+ * come first in the file, so that all of them begin at multiples of 64 bytes, and a layer's at
+ * once: of pieces of megabytes Linux makes huge pages in the page cache, where the file system can.
+ */
 #include "base/map.h"
 #include "io/safetensors_write.h"
 #include "model/linears.h"
@@ -15,13 +16,14 @@
 struct stored {
     struct pq_name name; /* of panels and schemes, for info */
     struct pq_tensor_info info;
-    const void *data;
+    const void *data; /* NULL: panels, which are made when they are written */
 };
 
 struct packed {
     const struct pq_checkpoint *ckpt;
-    const struct pq_model *model;
-    struct stored *stored; /* [n], in the order of the file */
+    struct pq_model *model; /* a sketch */
+    struct pq_pool *pool;
+    struct stored *stored; /* [n], in the order of the file: panels of layers and head first */
     int n;
     unsigned char *schemes; /* [layers * PQ_LINEARS + 1] */
     struct pq_progress progress;
@@ -50,9 +52,8 @@ static size_t layer_bytes(struct pq_layer *layer) {
 static void add_panels(struct packed *p) {
     const struct pq_model *m = p->model;
     for (int i = 0; i < m->config.layers; i++)
-        add_bytes(p, pq_layer_tensor(i, "panels"), m->layers[i].q.panels,
-                  layer_bytes(&m->layers[i]));
-    add_bytes(p, (struct pq_name){"lm_head.panels"}, m->head.panels, pq_linear_room(&m->head));
+        add_bytes(p, pq_layer_tensor(i, "panels"), NULL, layer_bytes(&m->layers[i]));
+    add_bytes(p, (struct pq_name){"lm_head.panels"}, NULL, pq_linear_room(&m->head));
 }
 
 static unsigned char scheme_of(const struct pq_linear *linear) {
@@ -101,6 +102,15 @@ static enum pq_status list(struct packed *p, struct pq_err *err) {
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
+static enum pq_status write_panels(struct packed *p, int piece, struct pq_writer *writer,
+                                   struct pq_err *err) {
+    struct pq_arena arena;
+    PQ_TRY(pq_sketch_pack(p->model, piece, p->pool, &arena, err));
+    enum pq_status status = pq_writer_append(writer, arena.base, arena.used, err);
+    pq_arena_close(&arena);
+    return status;
+}
+
 static enum pq_status write_tensors(struct packed *p, struct pq_writer *writer,
                                     struct pq_err *err) {
     PQ_TRY(pq_writer_metadata(writer, "panq", PQ_VERSION, err));
@@ -111,7 +121,10 @@ static enum pq_status write_tensors(struct packed *p, struct pq_writer *writer,
     PQ_TRY(pq_writer_begin(writer, err));
     for (int i = 0; i < p->n; i++) {
         const struct pq_tensor_info *t = &p->stored[i].info;
-        PQ_TRY(pq_writer_append(writer, p->stored[i].data, t->bytes, err));
+        if (p->stored[i].data)
+            PQ_TRY(pq_writer_append(writer, p->stored[i].data, t->bytes, err));
+        else
+            PQ_TRY(write_panels(p, i, writer, err));
         PQ_TRY(pq_progress_add(&p->progress, t->name, t->bytes, err));
     }
     return pq_writer_end(writer, err);
@@ -154,12 +167,12 @@ static enum pq_status write_out(struct packed *p, const char *out, struct pq_err
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-static enum pq_status open_model(struct pq_model **model, const struct pq_checkpoint *ckpt,
-                                 enum pq_isa isa, struct pq_pool *pool, struct pq_err *err) {
+static enum pq_status sketch(struct pq_model **model, const struct pq_checkpoint *ckpt,
+                             enum pq_isa isa, struct pq_err *err) {
     if (pq_checkpoint_config(ckpt)->panels != PQ_PANELS_NONE)
         return pq_fail(err, PQ_EUNSUPPORTED, "%s: holds panels already", pq_checkpoint_dir(ckpt));
     struct pq_model_options options = {PQ_PRECISION_NATIVE, isa};
-    return pq_model_open(model, ckpt, &options, pool, err);
+    return pq_model_sketch(model, ckpt, &options, err);
 }
 
 enum pq_status pq_pack(const char *dir, const char *out, const struct pq_pack_options *options,
@@ -167,9 +180,11 @@ enum pq_status pq_pack(const char *dir, const char *out, const struct pq_pack_op
     struct pq_checkpoint *ckpt;
     struct pq_model *model = NULL;
     PQ_TRY(pq_checkpoint_open(&ckpt, dir, err));
-    enum pq_status status = open_model(&model, ckpt, options->isa, pool, err);
-    struct packed packed = {
-        .ckpt = ckpt, .model = model, .progress = {options->progress, options->user, 0, 0}};
+    enum pq_status status = sketch(&model, ckpt, options->isa, err);
+    struct packed packed = {.ckpt = ckpt,
+                            .model = model,
+                            .pool = pool,
+                            .progress = {options->progress, options->user, 0, 0}};
     if (status == PQ_OK)
         status = list(&packed, err);
     if (status == PQ_OK)
