@@ -101,8 +101,9 @@ const struct pq_command pq_command_pack = {
         "OUT is the checkpoint DIR, of any precision, with its weights as kernels read them: it\n"
         "is mapped instead of packed when it is opened, so that it is ready at once, and the\n"
         "page cache holds the one copy that all processes share.  It answers as DIR does, to the\n"
-        "last bit.  Keep DIR: OUT cannot be quantized, and other kinds of machines may need\n"
-        "another.\n",
+        "last bit, and as fast where the kernel keeps files in huge pages (ext4 since Linux 6.16,\n"
+        "XFS since 5.18).  Keep DIR: OUT cannot be quantized, and other kinds of machines may\n"
+        "need another.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_pack,

@@ -17,11 +17,12 @@
  * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.
  * The embedding is FP, or W8 (rows are its outputs) when it is also the head.
  *
- * Linears in panels (config->panels; pq_pack) have, instead of the above,
- *   model.layers.N.panels   U8 [bytes]  of q, k, v, o, gate and up in turns, down: as cpu/gemm.h
- * has them, from a multiple of 64 bytes on model.layers.N.schemes  U8 [7]      enum pq_scheme of q,
- * k, v, o, gate, up, down; FP is BF16 lm_head.panels, lm_head.schemes     U8 [bytes], U8 [1], tied
- * or not
+ * Linears in panels (config->panels; pq_pack) have, instead of all that:
+ *   model.layers.N.panels    U8 [bytes]  q, k, v, o, gate and up in turns, down, as cpu/gemm.h has
+ *                                        them; begin at a multiple of 64 bytes of the file
+ *   model.layers.N.schemes   U8 [7]      enum pq_scheme of q, k, v, o, gate, up, down; FP is BF16
+ *   lm_head.panels           U8 [bytes]  the head, tied or not
+ *   lm_head.schemes          U8 [1]
  *
  * config.json says which forms may occur (W8A8: FP and W8; W4A8: all three, the head FP or W8), the
  * tensors say which one a linear has.  A tied checkpoint's own lm_head.weight, and

@@ -1,7 +1,7 @@
 #include "model/config.h"
 
-#include "cpu/hadamard.h"
 #include "cpu/gemm.h"
+#include "cpu/hadamard.h"
 #include "io/json.h"
 
 #include <errno.h>

@@ -24,8 +24,9 @@ int pq_linear_index(const char *tensor) {
     if (sscanf(tensor, "model.layers.%d.%n", &layer, &at) != 1 || at == 0)
         return -1;
     for (int i = 0; i < PQ_LINEARS; i++) {
-        const char *rest = tensor + at + strlen(names[i]);
-        if (strncmp(tensor + at, names[i], strlen(names[i])) == 0 && (!*rest || *rest == '.'))
+        size_t length = strlen(names[i]);
+        if (strncmp(tensor + at, names[i], length) == 0 &&
+            (tensor[at + (int)length] == '.' || !tensor[at + (int)length]))
             return layer * PQ_LINEARS + i;
     }
     return -1;

@@ -26,7 +26,7 @@ struct pq_name pq_linear_tensor(int layer, enum pq_linear_name which, const char
  * one of its tensors; -1: not one of these. */
 int pq_linear_index(const char *tensor);
 
-/* Outputs n and inputs k. */
+/* Outputs n, inputs k. */
 struct pq_linear_shape {
     int n, k;
     bool bias; /* whether the family gives it one */
