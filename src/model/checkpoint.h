@@ -11,7 +11,7 @@
  *          P.weight_scale   F32  [n, 1] or [n]
  *          or, as compressed-tensors packs them, group dividing k and 8 dividing k:
  *          P.weight_packed  I32  [n, k/8]          code + 8, input 0 in the lowest nibble
- *          P.weight_scale   F32 | BF16 | F16  [n, G]  of each group; see packed.h
+ *          P.weight_scale   F32 | BF16 | F16  [n, G]  of each group; see group_scales.h
  *          P.weight_shape   I64  [2]               n, k
  *   all    P.bias           BF16 | F16 | F32  [n], where the family has one
  * weight = scale[n] * multiplier[n][j / group] * code, codes -8..7.

@@ -4,7 +4,7 @@
 
 #include "base/half.h"
 #include "cpu/pack.h"
-#include "model/packed.h"
+#include "model/group_scales.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static const uint8_t *split_row(const struct packing *p, int n, float *scale, fl
     size_t groups = (size_t)p->scales->info.shape[1];
     uint8_t *multipliers = (uint8_t *)(temp + groups);
     pq_tensor_to_f32(p->scales, (size_t)n * groups, groups, temp);
-    if (!pq_packed_split(temp, (int)groups, scale, multipliers)) {
+    if (!pq_group_scales_split(temp, (int)groups, scale, multipliers)) {
         *scale = 0;
         return NULL;
     }

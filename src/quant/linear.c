@@ -1,7 +1,7 @@
 #include "quant/linear.h"
 
-#include "model/packed.h"
-#include "quant/pack.h"
+#include "model/group_scales.h"
+#include "quant/nibbles.h"
 #include "quant/rtn.h"
 
 #include <stdio.h>
@@ -113,7 +113,7 @@ static float round_row(const struct work *work, size_t row, struct scratch *own)
     if (linear->scheme == PQ_SCHEME_W8A8)
         return pq_rtn_w8(own->w, NULL, s->k, own->codes);
     float scale = pq_rtn_w4(own->w, NULL, s->k, linear->group, own->codes, own->multipliers);
-    return linear->packed && s->groups ? pq_packed_scale(scale) : scale;
+    return linear->packed && s->groups ? pq_group_scale_round(scale) : scale;
 }
 
 static void quantize_row(void *arg, int task, int thread) {

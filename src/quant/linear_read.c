@@ -1,7 +1,7 @@
 /* pq_stored_linear_read: the stored form back to codes, for a run that goes on with another's. */
 #include "quant/linear.h"
 
-#include "model/packed.h"
+#include "model/group_scales.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static bool split_scales(const void *scales, struct pq_rounded *r) {
     bool good = row != NULL;
     for (size_t i = 0; good && i < (size_t)r->n; i++) {
         memcpy(row, (const char *)scales + i * groups * sizeof *row, groups * sizeof *row);
-        good = pq_packed_split(row, r->groups, &r->scale[i], r->multiplier + i * groups);
+        good = pq_group_scales_split(row, r->groups, &r->scale[i], r->multiplier + i * groups);
     }
     free(row);
     return good;

@@ -2,8 +2,8 @@
 
 #include "base/half.h"
 #include "cpu/pack.h"
-#include "model/packed.h"
-#include "quant/pack.h"
+#include "model/group_scales.h"
+#include "quant/nibbles.h"
 #include "quant/rtn.h"
 
 #include <stdlib.h>
@@ -126,10 +126,10 @@ enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *
         return pq_fail(err, PQ_ENOMEM, "out of memory for %zu scales", groups);
     for (size_t i = 0; i < (size_t)rounded->n; i++) {
         uint8_t *multiplier = rounded->multiplier + i * groups;
-        rounded->scale[i] = pq_packed_scale(rounded->scale[i]);
+        rounded->scale[i] = pq_group_scale_round(rounded->scale[i]);
         for (size_t g = 0; g < groups; g++)
             row[g] = rounded->scale[i] * (float)multiplier[g];
-        pq_packed_split(row, rounded->groups, &rounded->scale[i], multiplier);
+        pq_group_scales_split(row, rounded->groups, &rounded->scale[i], multiplier);
     }
     free(row);
     return PQ_OK;

@@ -24,7 +24,7 @@ void pq_rounded_close(struct pq_rounded *rounded);
 void pq_rounded_nearest(const struct pq_rounded *rounded, const float *w, struct pq_pool *pool);
 
 /* Change scales and multipliers of a linear with groups to those that come of storing it
- * pack-quantized and reading it back (model/packed.h).  Errors: PQ_ENOMEM. */
+ * pack-quantized and reading it back (model/group_scales.h).  Errors: PQ_ENOMEM. */
 enum pq_status pq_rounded_pack(const struct pq_rounded *rounded, struct pq_err *err);
 
 /* A linear ready to multiply with these kernels, in memory of its own: panels and multipliers of

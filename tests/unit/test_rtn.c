@@ -1,4 +1,4 @@
-#include "quant/pack.h"
+#include "quant/nibbles.h"
 #include "quant/rtn.h"
 
 #include "tap.h"

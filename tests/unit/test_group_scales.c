@@ -3,7 +3,7 @@
 #include "base/half.h"
 #include "io/safetensors.h"
 #include "model/checkpoint.h"
-#include "model/packed.h"
+#include "model/group_scales.h"
 #include "scratch.h"
 #include "tap.h"
 
@@ -32,14 +32,14 @@ static int common_divisor(const uint8_t *m, int n) {
 }
 
 static void test_round(void) {
-    CHECK(pq_packed_scale(1) == 1 && pq_packed_scale(0x1p-126f) == 0x1p-126f);
-    CHECK(pq_packed_scale(0x1.00001p0f) == 0x1.00002p0f); /* half way, up */
-    CHECK(pq_packed_scale(0x1.000008p0f) == 1 && pq_packed_scale(0x1.fffffep0f) == 2);
+    CHECK(pq_group_scale_round(1) == 1 && pq_group_scale_round(0x1p-126f) == 0x1p-126f);
+    CHECK(pq_group_scale_round(0x1.00001p0f) == 0x1.00002p0f); /* half way, up */
+    CHECK(pq_group_scale_round(0x1.000008p0f) == 1 && pq_group_scale_round(0x1.fffffep0f) == 2);
     uint32_t state = 7;
     for (int i = 0; i < 10000; i++) {
         float x = ldexpf(1 + (float)random_bits(&state) * 0x1p-24f, (int)(i % 200) - 100);
-        float y = pq_packed_scale(x);
-        CHECK(fabsf(y - x) <= x * 0x1p-20f && pq_packed_scale(y) == y);
+        float y = pq_group_scale_round(x);
+        CHECK(fabsf(y - x) <= x * 0x1p-20f && pq_group_scale_round(y) == y);
         for (int m = 1; m <= 15; m++)
             CHECK((double)(y * (float)m) == (double)y * m);
     }
@@ -51,13 +51,14 @@ static void test_split(void) {
     uint8_t want[40], got[40];
     for (int i = 0; i < 20000; i++) {
         int groups = 1 + (int)random_bits(&state) % 40;
-        float base = pq_packed_scale(ldexpf(1 + (float)random_bits(&state) * 0x1p-24f, -i % 90));
+        float base =
+            pq_group_scale_round(ldexpf(1 + (float)random_bits(&state) * 0x1p-24f, -i % 90));
         for (int g = 0; g < groups; g++) {
             want[g] = (uint8_t)(1 + random_bits(&state) % 15);
             scales[g] = base * (float)want[g];
         }
         int divisor = common_divisor(want, groups);
-        CHECK(pq_packed_split(scales, groups, &scale, got) && scale == base * (float)divisor);
+        CHECK(pq_group_scales_split(scales, groups, &scale, got) && scale == base * (float)divisor);
         for (int g = 0; g < groups; g++)
             CHECK(got[g] * divisor == want[g]);
     }
@@ -73,9 +74,10 @@ static void test_split_refuses(void) {
         {1e30f, 1, 1}, {1, 1e30f, 1},      {16, 15, 1},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (pq_packed_split(bad[i], 3, &scale, m))
+        if (pq_group_scales_split(bad[i], 3, &scale, m))
             FAIL("%g, %g, %g came apart", (double)bad[i][0], (double)bad[i][1], (double)bad[i][2]);
-    CHECK(pq_packed_split((const float[]){FLT_MAX, FLT_MAX}, 2, &scale, m) && scale == FLT_MAX);
+    CHECK(pq_group_scales_split((const float[]){FLT_MAX, FLT_MAX}, 2, &scale, m) &&
+          scale == FLT_MAX);
 }
 
 /* ---- Files ----------------------------------------------------------------------------------- */
@@ -125,7 +127,7 @@ static void same_weights(int group) {
         size_t g = i % groups;
         const uint8_t *row = group ? (const uint8_t *)multipliers->data + i / groups * 12 : NULL;
         int m = row ? row[g / 2] >> (g % 2 * 4) & 15 : 1;
-        CHECK(product == (group ? pq_packed_scale(scale) : scale) * (float)m);
+        CHECK(product == (group ? pq_group_scale_round(scale) : scale) * (float)m);
     }
     CHECK(pq_checkpoint_linear_scheme(other, "lm_head") == PQ_SCHEME_FP);
     pq_checkpoint_close(own);

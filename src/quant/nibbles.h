@@ -1,7 +1,6 @@
-/* pack.h - 4-bit values, two a byte: value 0 in the low nibble of byte 0, value 1 in its high one.
- */
-#ifndef PQ_QUANT_PACK_H
-#define PQ_QUANT_PACK_H
+/* nibbles.h - 4-bit values, two a byte: value 0 in the low nibble of byte 0, 1 in its high one. */
+#ifndef PQ_QUANT_NIBBLES_H
+#define PQ_QUANT_NIBBLES_H
 
 #include <stdint.h>
 

@@ -1,12 +1,12 @@
-#include "model/packed.h"
+#include "model/group_scales.h"
 
 #include "base/half.h"
 
 #include <float.h>
 
-float pq_packed_scale(float scale) {
+float pq_group_scale_round(float scale) {
     /* Half of the last bit that stays is added, then the bits behind it are cut off. */
-    uint32_t last = 1u << (24 - PQ_PACKED_BITS);
+    uint32_t last = 1u << (24 - PQ_GROUP_SCALE_BITS);
     return pq_bits_f32((pq_f32_bits(scale) + last / 2) & ~(last - 1));
 }
 
@@ -25,7 +25,7 @@ static bool split_at(const float *scales, int groups, int first, uint8_t *multip
     return true;
 }
 
-bool pq_packed_split(const float *scales, int groups, float *scale, uint8_t *multipliers) {
+bool pq_group_scales_split(const float *scales, int groups, float *scale, uint8_t *multipliers) {
     if (!(scales[0] >= FLT_MIN && scales[0] <= FLT_MAX))
         return false;
     for (int first = 1; first <= 15; first++) {
