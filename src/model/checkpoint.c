@@ -513,12 +513,6 @@ const char *pq_checkpoint_dir(const struct pq_checkpoint *ckpt) {
     return ckpt->dir;
 }
 
-const char *pq_panels_name(enum pq_panels panels) {
-    static const char *const names[] = {
-        [PQ_PANELS_NONE] = "none", [PQ_PANELS_UNITS] = "units", [PQ_PANELS_PAIRS] = "pairs"};
-    return names[panels];
-}
-
 const char *pq_scheme_name(enum pq_scheme scheme) {
     static const char *const names[] = {
         [PQ_SCHEME_FP] = "bf16", [PQ_SCHEME_W8A8] = "w8a8", [PQ_SCHEME_W4A8] = "w4a8"};

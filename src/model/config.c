@@ -329,6 +329,12 @@ static enum pq_status read_quantization(const struct pq_json *top, struct pq_con
 
 /* ---- Panels ---------------------------------------------------------------------------------- */
 
+const char *pq_panels_name(enum pq_panels panels) {
+    static const char *const names[] = {
+        [PQ_PANELS_NONE] = "none", [PQ_PANELS_UNITS] = "units", [PQ_PANELS_PAIRS] = "pairs"};
+    return names[panels];
+}
+
 static const struct rule panels_rules[] = {{"version", NULL, true}, {"order", NULL, true}};
 
 static enum pq_status read_panels(const struct pq_json *top, enum pq_panels *panels,
