@@ -157,7 +157,7 @@ static enum pq_status write_directory(struct packed *p, const struct pq_staging 
 /* Nothing is worth keeping of a run that did not end: the next one is as soon done. */
 static enum pq_status write_out(struct packed *p, const char *out, struct pq_err *err) {
     struct pq_staging staging;
-    PQ_TRY(pq_staging_open(&staging, out, "panels\n", err));
+    PQ_TRY(pq_staging_open(&staging, out, NULL, err));
     enum pq_status status = write_directory(p, &staging, err);
     if (status == PQ_OK)
         status = pq_staging_commit(&staging, err);

@@ -126,10 +126,10 @@ static enum pq_status open_named(struct pq_staging *staging, const char *stamp,
         PQ_TRY(acquire(staging, &again, err));
     }
     PQ_TRY(empty(staging, true, err));
-    if (has_stamp(staging, stamp))
+    if (stamp && has_stamp(staging, stamp))
         return PQ_OK;
     PQ_TRY(empty(staging, false, err));
-    return pq_staging_write(staging, STAMP, stamp, strlen(stamp), err);
+    return pq_staging_write(staging, STAMP, stamp, stamp ? strlen(stamp) : 0, err);
 }
 
 enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const char *stamp,

@@ -16,7 +16,8 @@ struct pq_staging {
 };
 
 /* Make OUT.partial, or take over a stale one.  stamp: a text that says all that the result depends
- * on.  What is there is kept if an earlier run left it under the same stamp, or else removed.
+ * on.  What is there is kept if an earlier run left it under the same stamp, or else removed; NULL:
+ * removed in any case.
  * PQ_EINVAL when OUT exists; PQ_EIO when its parent does not, when another run holds OUT.partial,
  * or when that holds anything that pq_staging_owns does not allow. */
 enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const char *stamp,

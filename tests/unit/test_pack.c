@@ -190,6 +190,18 @@ static void test_what_is_there(void) {
     pq_checkpoint_close(ckpt);
 }
 
+/* What a killed run left does not come into the result of the next. */
+static void test_takes_over(void) {
+    CHECK(mkdir(scratch_path("late.partial"), 0777) == 0);
+    scratch_text("late.partial/merges.txt", "of another checkpoint");
+    scratch_text("late.partial/unfinished-stamp.txt", "");
+    scratch_text("late.partial/model.safetensors", "cut short");
+    CHECK_OK(pack(MINI, scratch_path("late"), PQ_ISA_C));
+    CHECK(exists(scratch_path("late/tokenizer.model")) && !exists(scratch_path("late/merges.txt")));
+    CHECK(!exists(scratch_path("late/unfinished-stamp.txt")));
+    CHECK(!exists(scratch_path("late.partial")));
+}
+
 static void test_sources_that_are_refused(void) {
     struct pq_quantize_options w8 = {.scheme = PQ_SCHEME_W8A8};
     CHECK(pack(scratch_path("packed"), scratch_path("again"), PQ_ISA_C) == PQ_EUNSUPPORTED);
@@ -343,6 +355,7 @@ int main(void) {
     RUN(test_mixed);
     RUN(test_fp32);
     RUN(test_what_is_there);
+    RUN(test_takes_over);
     RUN(test_sources_that_are_refused);
     RUN(test_cancelled);
     RUN(test_no_room);
