@@ -3,6 +3,7 @@
 #include "model/packing.h"
 
 #include "base/half.h"
+#include "base/nibbles.h"
 #include "cpu/pack.h"
 #include "model/group_scales.h"
 
@@ -45,9 +46,7 @@ static const uint8_t *split_row(const struct packing *p, int n, float *scale, fl
         *scale = 0;
         return NULL;
     }
-    multipliers[groups] = 0;
-    for (size_t i = 0; i < (groups + 1) / 2; i++)
-        multipliers[i] = (uint8_t)(multipliers[2 * i] | multipliers[2 * i + 1] << 4);
+    pq_pack_groups(multipliers, (int)groups, multipliers);
     return multipliers;
 }
 

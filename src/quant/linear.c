@@ -1,7 +1,7 @@
 #include "quant/linear.h"
 
+#include "base/nibbles.h"
 #include "model/group_scales.h"
-#include "quant/nibbles.h"
 #include "quant/rtn.h"
 
 #include <stdio.h>

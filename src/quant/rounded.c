@@ -1,9 +1,9 @@
 #include "quant/rounded.h"
 
 #include "base/half.h"
+#include "base/nibbles.h"
 #include "cpu/pack.h"
 #include "model/group_scales.h"
-#include "quant/nibbles.h"
 #include "quant/rtn.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "quant/nibbles.h"
+#include "base/nibbles.h"
 #include "quant/rtn.h"
 
 #include "tap.h"

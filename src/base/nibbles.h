@@ -1,6 +1,6 @@
 /* nibbles.h - 4-bit values, two a byte: value 0 in the low nibble of byte 0, 1 in its high one. */
-#ifndef PQ_QUANT_NIBBLES_H
-#define PQ_QUANT_NIBBLES_H
+#ifndef PQ_BASE_NIBBLES_H
+#define PQ_BASE_NIBBLES_H
 
 #include <stdint.h>
 
@@ -12,7 +12,7 @@ static inline void pq_pack_codes(const int8_t *codes, int k, uint8_t *out) {
     }
 }
 
-/* multipliers [groups] 1..15; an odd number of them ends with a 0. */
+/* multipliers [groups] 1..15; an odd number of them ends with a 0.  out may be multipliers. */
 static inline void pq_pack_groups(const uint8_t *multipliers, int groups, uint8_t *out) {
     for (int g = 0; g < groups; g += 2) {
         int low = multipliers[g], high = g + 1 < groups ? multipliers[g + 1] : 0;
