@@ -71,24 +71,27 @@ const struct pq_tensor *pq_checkpoint_find(const struct pq_checkpoint *ckpt, con
     return entry ? &entry->tensor : NULL;
 }
 
-/* The tensor prefix.suffix, or NULL. */
-static const struct pq_tensor *find_of(const struct pq_checkpoint *ckpt, const char *prefix,
-                                       const char *suffix) {
+const struct pq_tensor *pq_checkpoint_find_of(const struct pq_checkpoint *ckpt, const char *prefix,
+                                              const char *suffix) {
     char name[MAX_NAME];
     snprintf(name, sizeof name, "%s.%s", prefix, suffix);
     return pq_checkpoint_find(ckpt, name);
 }
 
-/* The tensor that says how linears in panels are stored, and which of its bytes is of the linear
- * `name`; NULL: its panels are its own, as rows are. */
+/* The tensor whose byte *at is the scheme of the linear `name`; NULL: the checkpoint has rows of
+ * it, which tell. */
 static const struct pq_tensor *find_schemes(const struct pq_checkpoint *ckpt, const char *name,
                                             int *at) {
-    int index = pq_linear_index(name);
-    *at = index < 0 ? 0 : index % PQ_LINEARS;
-    if (ckpt->config.panels == PQ_PANELS_NONE || (index < 0 && strcmp(name, "lm_head") != 0))
+    *at = 0;
+    if (ckpt->config.panels == PQ_PANELS_NONE)
         return NULL;
-    return index < 0 ? pq_checkpoint_find(ckpt, "lm_head.schemes")
-                     : pq_checkpoint_find(ckpt, pq_layer_tensor(index / PQ_LINEARS, "schemes").s);
+    if (strcmp(name, "lm_head") == 0)
+        return pq_checkpoint_find(ckpt, "lm_head.schemes");
+    int index = pq_linear_index(name);
+    if (index < 0) /* the embedding */
+        return NULL;
+    *at = index % PQ_LINEARS;
+    return pq_checkpoint_find(ckpt, pq_layer_tensor(index / PQ_LINEARS, "schemes").s);
 }
 
 enum pq_scheme pq_checkpoint_linear_scheme(const struct pq_checkpoint *ckpt, const char *name) {
@@ -96,9 +99,9 @@ enum pq_scheme pq_checkpoint_linear_scheme(const struct pq_checkpoint *ckpt, con
     const struct pq_tensor *schemes = find_schemes(ckpt, name, &at);
     if (schemes)
         return (enum pq_scheme)((const uint8_t *)schemes->data)[at];
-    if (find_of(ckpt, name, "weight_packed"))
+    if (pq_checkpoint_find_of(ckpt, name, "weight_packed"))
         return PQ_SCHEME_W4A8;
-    const struct pq_tensor *weight = find_of(ckpt, name, "weight");
+    const struct pq_tensor *weight = pq_checkpoint_find_of(ckpt, name, "weight");
     return weight && weight->dtype == PQ_I8 ? PQ_SCHEME_W8A8 : PQ_SCHEME_FP;
 }
 
@@ -281,7 +284,7 @@ static enum pq_status need(struct pq_checkpoint *ckpt, const char *prefix, const
 /* The scale of each output: [n, 1], or [n] as some exporters write it. */
 static enum pq_status need_scale(struct pq_checkpoint *ckpt, const char *name, unsigned dtypes,
                                  int64_t n, struct pq_err *err) {
-    const struct pq_tensor *scale = find_of(ckpt, name, "weight_scale");
+    const struct pq_tensor *scale = pq_checkpoint_find_of(ckpt, name, "weight_scale");
     int rank = scale && scale->info.rank == 1 ? 1 : 2;
     return need(ckpt, name, "weight_scale", dtypes, rank, n, 1, err);
 }
@@ -298,7 +301,7 @@ static enum pq_status need_packed(struct pq_checkpoint *ckpt, const char *name, 
     PQ_TRY(need(ckpt, name, "weight_packed", 1 << PQ_I32, 2, n, k / 8, err));
     PQ_TRY(need(ckpt, name, "weight_scale", FLOATS, 2, n, k / group, err));
     PQ_TRY(need(ckpt, name, "weight_shape", 1 << PQ_I64, 1, 2, 0, err));
-    const struct pq_tensor *shape = find_of(ckpt, name, "weight_shape");
+    const struct pq_tensor *shape = pq_checkpoint_find_of(ckpt, name, "weight_shape");
     int64_t said[2];
     memcpy(said, shape->data, sizeof said);
     if (said[0] != n || said[1] != k)
@@ -311,12 +314,12 @@ static enum pq_status need_packed(struct pq_checkpoint *ckpt, const char *name, 
 static enum pq_status need_w4(struct pq_checkpoint *ckpt, const char *name, int64_t n, int64_t k,
                               struct pq_err *err) {
     int64_t group = ckpt->config.group ? ckpt->config.group : k, groups = (k + group - 1) / group;
-    const struct pq_tensor *packed = find_of(ckpt, name, "weight_packed");
+    const struct pq_tensor *packed = pq_checkpoint_find_of(ckpt, name, "weight_packed");
     if (packed->dtype == PQ_I32)
         return need_packed(ckpt, name, n, k, group, err);
     PQ_TRY(need(ckpt, name, "weight_packed", 1 << PQ_U8, 2, n, (k + 1) / 2, err));
     /* A single group needs no multipliers; a writer may have put them down all the same. */
-    if (groups > 1 || (ckpt->config.group && find_of(ckpt, name, "weight_group")))
+    if (groups > 1 || (ckpt->config.group && pq_checkpoint_find_of(ckpt, name, "weight_group")))
         PQ_TRY(need(ckpt, name, "weight_group", 1 << PQ_U8, 2, n, (groups + 1) / 2, err));
     return need_scale(ckpt, name, 1 << PQ_F32, n, err);
 }
@@ -344,8 +347,8 @@ static enum pq_status need_weight(struct pq_checkpoint *ckpt, const char *name, 
 static enum pq_status need_panels(struct pq_checkpoint *ckpt, const char *name, int n,
                                   enum pq_scheme lowest, struct pq_err *err) {
     PQ_TRY(need(ckpt, name, "schemes", 1 << PQ_U8, 1, n, 0, err));
-    const struct pq_tensor *schemes = find_of(ckpt, name, "schemes");
-    const struct pq_tensor *panels = find_of(ckpt, name, "panels");
+    const struct pq_tensor *schemes = pq_checkpoint_find_of(ckpt, name, "schemes");
+    const struct pq_tensor *panels = pq_checkpoint_find_of(ckpt, name, "panels");
     PQ_TRY(need(ckpt, name, "panels", 1 << PQ_U8, 1, panels ? panels->info.shape[0] : 0, 0, err));
     for (int i = 0; i < n; i++) {
         uint8_t scheme = ((const uint8_t *)schemes->data)[i];

@@ -48,6 +48,9 @@ struct pq_tensor {
 
 /* NULL: the checkpoint has no such tensor. */
 const struct pq_tensor *pq_checkpoint_find(const struct pq_checkpoint *ckpt, const char *name);
+/* The one called "prefix.suffix". */
+const struct pq_tensor *pq_checkpoint_find_of(const struct pq_checkpoint *ckpt, const char *prefix,
+                                              const char *suffix);
 const char *pq_checkpoint_dir(const struct pq_checkpoint *ckpt);
 
 /* count elements from element `first` of an F32, F16 or BF16 tensor, exactly, as FP32. */

@@ -7,10 +7,7 @@
 #include "cpu/pack.h"
 #include "model/group_scales.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-enum { NAME = 112 };
 
 struct packing {
     const struct pq_linear *linear;
@@ -97,21 +94,15 @@ static enum pq_status check_scales(const struct packing *p, const struct pq_chec
     return PQ_OK;
 }
 
-static const struct pq_tensor *find(const struct pq_checkpoint *ckpt, const char *linear,
-                                    const char *suffix) {
-    char name[NAME];
-    snprintf(name, sizeof name, "%s%s", linear, suffix);
-    return pq_checkpoint_find(ckpt, name);
-}
-
 static struct packing packing_of(const struct pq_linear *linear, const struct pq_checkpoint *ckpt,
                                  const char *name) {
     bool w4 = linear->kind == PQ_KIND_I4;
     struct packing p = {.linear = linear,
-                        .weight = find(ckpt, name, w4 ? ".weight_packed" : ".weight"),
-                        .bias = find(ckpt, name, ".bias"),
-                        .groups = w4 ? find(ckpt, name, ".weight_group") : NULL};
-    const struct pq_tensor *scales = find(ckpt, name, ".weight_scale");
+                        .weight =
+                            pq_checkpoint_find_of(ckpt, name, w4 ? "weight_packed" : "weight"),
+                        .bias = pq_checkpoint_find_of(ckpt, name, "bias"),
+                        .groups = w4 ? pq_checkpoint_find_of(ckpt, name, "weight_group") : NULL};
+    const struct pq_tensor *scales = pq_checkpoint_find_of(ckpt, name, "weight_scale");
     if (w4 && scales->info.rank == 2 && scales->info.shape[1] > 1)
         p.scales = scales;
     else if (pq_takes_integers(linear))
