@@ -42,9 +42,9 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
 /* What config.json says of the result alone. */
 static enum pq_status write_config(const struct pq_job *job, const struct pq_staging *staging,
                                    struct pq_err *err) {
-    json_t *changes = json_pack("{s:o}", "quantization_config", pq_recipe_describe(&job->recipe));
-    if (changes && job->recipe.transform.untie)
-        json_object_set_new(changes, "tie_word_embeddings", json_false());
+    json_t *changes =
+        json_pack("{s:o, s:o*}", "quantization_config", pq_recipe_describe(&job->recipe),
+                  "tie_word_embeddings", job->recipe.transform.untie ? json_false() : NULL);
     return pq_along_config(staging, pq_checkpoint_dir(job->ckpt), changes, err);
 }
 
