@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "engine.h"
 #include "report.h"
+#include "tally.h"
 
 #include <stdio.h>
 
@@ -24,13 +25,7 @@ static const struct pq_option options[] = {
      .value = "NAME",
      FIELD(isa),
      .help = "for the kernels of these instructions (default: this machine's)"},
-    {.name = "threads",
-     .kind = PQ_OPTION_INT,
-     .value = "N",
-     FIELD(threads),
-     .min = 0,
-     .max = 1024,
-     .help = "threads to run (default 0: one per processor)"},
+    PQ_THREADS_OPTION(struct pack, threads),
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the summary as JSON"},
 };
 
@@ -53,21 +48,20 @@ static enum pq_status summarize(const struct pack *p, double seconds, struct pq_
         return status;
     const struct pq_config *config = pq_checkpoint_config(ckpt);
     const char *scheme = pq_scheme_name(config->scheme), *order = pq_panels_name(config->panels);
+    struct pq_tally tally = {0};
     char size[24], time[24];
-    size_t bytes = 0;
-    int n;
-    const struct pq_tensor_info *info = pq_checkpoint_tensors(ckpt, &n);
-    for (int i = 0; i < n; i++)
-        bytes += info[i].bytes;
-    if (p->json)
+    status = pq_tally_count(&tally, ckpt, err);
+    if (status == PQ_OK && p->json)
         status = pq_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "out", p->out, "scheme",
-                                         scheme, "panels", order, "bytes", (json_int_t)bytes,
+                                         scheme, "panels", order, "bytes", (json_int_t)tally.bytes,
                                          "seconds", seconds)) == PQ_EXIT_OK
                      ? PQ_OK
                      : PQ_EIO;
-    else
-        printf("%s: %s, %s in panels of %s, in %s\n", p->out, pq_human_bytes((double)bytes, size),
-               scheme, order, pq_human_time(seconds, time));
+    else if (status == PQ_OK)
+        printf("%s: %s, %s in panels of %s, in %s\n", p->out,
+               pq_human_bytes((double)tally.bytes, size), scheme, order,
+               pq_human_time(seconds, time));
+    pq_tally_free(&tally);
     pq_checkpoint_close(ckpt);
     return status;
 }

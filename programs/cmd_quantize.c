@@ -74,13 +74,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_FLAG,
      FIELD(portable),
      .help = "leave head and embeddings in floating point, for other engines"},
-    {.name = "threads",
-     .kind = PQ_OPTION_INT,
-     .value = "N",
-     FIELD(threads),
-     .min = 0,
-     .max = 1024,
-     .help = "threads to run (default 0: one per processor)"},
+    PQ_THREADS_OPTION(struct quantize, threads),
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the summary as JSON"},
 };
 

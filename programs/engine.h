@@ -15,13 +15,7 @@ struct pq_engine_options {
 
 /* Rows of an option table, for `struct pq_engine_options member` in struct type. */
 #define PQ_ENGINE_OPTIONS(type, member)                                                            \
-    {.name = "threads",                                                                            \
-     .kind = PQ_OPTION_INT,                                                                        \
-     .value = "N",                                                                                 \
-     .offset = offsetof(type, member.threads),                                                     \
-     .min = 0,                                                                                     \
-     .max = 1024,                                                                                  \
-     .help = "threads to run (default 0: one per processor)"},                                     \
+    PQ_THREADS_OPTION(type, member.threads),                                                       \
         {.name = "isa",                                                                            \
          .kind = PQ_OPTION_TEXT,                                                                   \
          .value = "NAME",                                                                          \

@@ -36,6 +36,13 @@ struct pq_option {
     const char *help;
 };
 
+/* The row of --threads, for `int member` in struct type. */
+#define PQ_THREADS_OPTION(type, member)                                                            \
+    {                                                                                              \
+        .name = "threads", .kind = PQ_OPTION_INT, .value = "N", .offset = offsetof(type, member),  \
+        .min = 0, .max = 1024, .help = "threads to run (default 0: one per processor)"             \
+    }
+
 struct pq_command {
     const char *name;
     const char *arguments; /* "[DIR] PROMPT" */
