@@ -41,29 +41,32 @@ static enum pq_status pack(const struct pack *p, const char *dir, struct pq_pack
     return status;
 }
 
-static enum pq_status summarize(const struct pack *p, double seconds, struct pq_err *err) {
-    struct pq_checkpoint *ckpt;
-    enum pq_status status = pq_checkpoint_open(&ckpt, p->out, err);
-    if (status != PQ_OK)
-        return status;
-    const struct pq_config *config = pq_checkpoint_config(ckpt);
+/* The checkpoint that was made, of so many bytes; returns the exit code. */
+static int print_made(const struct pack *p, const struct pq_config *config, size_t bytes,
+                      double seconds) {
     const char *scheme = pq_scheme_name(config->scheme), *order = pq_panels_name(config->panels);
-    struct pq_tally tally = {0};
     char size[24], time[24];
-    status = pq_tally_count(&tally, ckpt, err);
-    if (status == PQ_OK && p->json)
-        status = pq_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "out", p->out, "scheme",
-                                         scheme, "panels", order, "bytes", (json_int_t)tally.bytes,
-                                         "seconds", seconds)) == PQ_EXIT_OK
-                     ? PQ_OK
-                     : PQ_EIO;
-    else if (status == PQ_OK)
-        printf("%s: %s, %s in panels of %s, in %s\n", p->out,
-               pq_human_bytes((double)tally.bytes, size), scheme, order,
-               pq_human_time(seconds, time));
+    if (p->json)
+        return pq_print_json(json_pack("{s:s, s:s, s:s, s:I, s:f}", "out", p->out, "scheme", scheme,
+                                       "panels", order, "bytes", (json_int_t)bytes, "seconds",
+                                       seconds));
+    printf("%s: %s, %s in panels of %s, in %s\n", p->out, pq_human_bytes((double)bytes, size),
+           scheme, order, pq_human_time(seconds, time));
+    return PQ_EXIT_OK;
+}
+
+static int summarize(const struct pack *p, double seconds) {
+    struct pq_checkpoint *ckpt = NULL;
+    struct pq_tally tally = {0};
+    struct pq_err err;
+    enum pq_status status = pq_checkpoint_open(&ckpt, p->out, &err);
+    if (status == PQ_OK)
+        status = pq_tally_count(&tally, ckpt, &err);
+    int code = status == PQ_OK ? print_made(p, pq_checkpoint_config(ckpt), tally.bytes, seconds)
+                               : pq_error("%s", err.text);
     pq_tally_free(&tally);
     pq_checkpoint_close(ckpt);
-    return status;
+    return code;
 }
 
 static int main_pack(const struct pq_command *command, int argc, char **argv) {
@@ -80,9 +83,7 @@ static int main_pack(const struct pq_command *command, int argc, char **argv) {
     pq_progress_catch_interrupt();
     enum pq_status status = pack(&p, argv[0], &o, &err);
     pq_progress_clear(&progress);
-    if (status == PQ_OK)
-        status = summarize(&p, pq_seconds() - start, &err);
-    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+    return status == PQ_OK ? summarize(&p, pq_seconds() - start) : pq_error("%s", err.text);
 }
 
 const struct pq_command pq_command_pack = {

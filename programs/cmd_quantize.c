@@ -109,15 +109,17 @@ static void print_calibration(const struct pq_calibration_report *r) {
         printf("%d linears are rounded to nearest: what enters them has no factor\n", r->nearest);
 }
 
-static enum pq_status summarize(const struct quantize *q, const char *dir, double seconds,
-                                const struct pq_calibration_report *report, struct pq_err *err) {
+/* Returns the exit code. */
+static int summarize(const struct quantize *q, const char *dir, double seconds,
+                     const struct pq_calibration_report *report) {
     struct pq_tally before = {0}, after = {0};
+    struct pq_err err;
     char from[24], to[24], time[24];
-    enum pq_status status = count(dir, &before, err);
+    enum pq_status status = count(dir, &before, &err);
     if (status == PQ_OK)
-        status = count(q->out, &after, err);
+        status = count(q->out, &after, &err);
     if (status != PQ_OK)
-        return status;
+        return pq_error("%s", err.text);
     if (q->json) {
         json_t *calibration = report->inputs ? calibration_json(report) : NULL;
         json_t *json =
@@ -126,7 +128,7 @@ static enum pq_status summarize(const struct quantize *q, const char *dir, doubl
                       "bytes_after", (json_int_t)after.bytes, "linear_bits_before",
                       pq_tally_bits(&before), "linear_bits_after", pq_tally_bits(&after), "seconds",
                       seconds, "calibration", calibration);
-        return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
+        return pq_print_json(json);
     }
     printf("%s: %s -> %s (%.1f %%), %.3f -> %.3f bits a weight in the linears, in %s\n", q->out,
            pq_human_bytes((double)before.bytes, from), pq_human_bytes((double)after.bytes, to),
@@ -134,7 +136,7 @@ static enum pq_status summarize(const struct quantize *q, const char *dir, doubl
            pq_tally_bits(&after), pq_human_time(seconds, time));
     if (report->inputs)
         print_calibration(report);
-    return PQ_OK;
+    return PQ_EXIT_OK;
 }
 
 /* ---- Options in words ------------------------------------------------------------------------ */
@@ -255,9 +257,8 @@ static int main_quantize(const struct pq_command *command, int argc, char **argv
     pq_progress_catch_interrupt();
     enum pq_status status = quantize(&q, argv[0], &o, &err);
     pq_progress_clear(&progress);
-    if (status == PQ_OK)
-        status = summarize(&q, argv[0], pq_seconds() - start, &report, &err);
-    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+    return status == PQ_OK ? summarize(&q, argv[0], pq_seconds() - start, &report)
+                           : pq_error("%s", err.text);
 }
 
 const struct pq_command pq_command_quantize = {
