@@ -1,10 +1,8 @@
-/* A unit's two bf16 values are widened to FP32 by a shift and a mask. */
+/* Processors with AVX2 and without BF16 products. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
-#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
-#include <string.h>
 
 #if !defined(__AVX2__) || !defined(__FMA__)
 #error "build this file with -mavx2 -mfma"
@@ -12,36 +10,34 @@
 
 /* 12 sums, two weights of which either part is taken in turn, and an activation.  Few rows meet all
  * outputs at once, so that their panel, which is then what they wait for, is read in the order of
- * memory.  A piece of so many units of a panel and of all rows stays in the first-level cache. */
-enum { ROWS = 6, FEW_ROWS = 2, PIECE = 96 };
+ * memory. */
+enum { OUTPUTS = 8, ROWS = 6, FEW_ROWS = 2 };
 
-/* A piece of a tile in FP32. */
-struct split {
-    float low[PIECE * PQ_MR], high[PIECE * PQ_MR];
-};
+typedef __m256 vector;
 
-static void split(struct split *s, const uint32_t *x, int n) {
-    const __m256i mask = _mm256_set1_epi32((int)0xffff0000);
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m256i v = _mm256_loadu_si256((const __m256i *)(x + i));
-        _mm256_storeu_si256((__m256i *)(s->low + i), _mm256_slli_epi32(v, 16));
-        _mm256_storeu_si256((__m256i *)(s->high + i), _mm256_and_si256(v, mask));
-    }
-    for (; i < n; i++) {
-        uint32_t low = x[i] << 16, high = x[i] & 0xffff0000;
-        memcpy(s->low + i, &low, sizeof low);
-        memcpy(s->high + i, &high, sizeof high);
-    }
+INLINE vector load(const float *from) {
+    return _mm256_loadu_ps(from);
+}
+
+INLINE void store(float *to, vector v) {
+    _mm256_storeu_ps(to, v);
+}
+
+INLINE vector zero(void) {
+    return _mm256_setzero_ps();
+}
+
+INLINE vector spread(float x) {
+    return _mm256_set1_ps(x);
 }
 
 /* The weights of 8 outputs for one of a unit's two inputs. */
-INLINE __m256 low(const uint8_t *w) {
+INLINE vector low(const uint8_t *w) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)w), 16));
 }
 
 /* The mask comes from memory, since there is no register left for it. */
-INLINE __m256 high(const uint8_t *w) {
+INLINE vector high(const uint8_t *w) {
     static const uint32_t upper[8] = {0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
                                       0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000};
     __m256 both = _mm256_loadu_ps((const float *)w), part;
@@ -50,52 +46,12 @@ INLINE __m256 high(const uint8_t *w) {
 }
 
 /* In assembly, or GCC moves sums about. */
-INLINE __m256 product(__m256 sum, __m256 x, __m256 w) {
+INLINE vector product(vector sum, vector x, vector w) {
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
     return sum;
 }
 
-/* One input of each row, x [rows], times the weights of `vectors` * 8 outputs. */
-INLINE void add_input(const int rows, const int vectors, __m256 sum[ROWS][4], const __m256 *weights,
-                      const float *x) {
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        __m256 xr = _mm256_set1_ps(x[r]);
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            sum[r][c] = product(sum[r][c], xr, weights[c]);
-    }
-}
-
-INLINE void tile(const int rows, const int vectors, float *acc, bool add, const struct split *x,
-                 int first, const uint8_t *w, int units, int stride, struct pq_fetch *fetch) {
-    const float *xl = x->low + first, *xh = x->high + first;
-    __m256 sum[ROWS][4], weights[4];
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            sum[r][c] = add ? _mm256_loadu_ps(acc + r * PQ_NR + 8 * c) : _mm256_setzero_ps();
-    }
-    for (int i = 0; i < units; i++, xl += stride, xh += stride, w += PQ_NR * 4) {
-        pq_fetch(fetch);
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            weights[c] = low(w + 32 * c);
-        add_input(rows, vectors, sum, weights, xl);
-        __asm__("" : "+r"(w)); /* loaded twice, or clang keeps sums in memory to hold it */
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            weights[c] = high(w + 32 * c);
-        add_input(rows, vectors, sum, weights, xh);
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < vectors; c++)
-            _mm256_storeu_ps(acc + r * PQ_NR + 8 * c, sum[r][c]);
-    }
-}
+#include "cpu/x86/tile_bf16.h"
 
 /* All rows past a piece. */
 static void pass(float *acc, int rows, bool add, const uint32_t *x, const uint8_t *w, int units,

@@ -1,7 +1,6 @@
-/* Processors without BF16 products: a unit's two values are widened to FP32. */
+/* Processors with AVX-512 and without BF16 products. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
-#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -9,57 +8,51 @@
 #error "build this file with -mavx512f"
 #endif
 
-enum { ROWS = 6 }; /* rows whose sums fit the registers beside four widened weights */
+/* 24 sums, two weights, an activation. */
+enum { OUTPUTS = 16, ROWS = PQ_MR };
 
-INLINE __m512 low(__m512i pair) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+typedef __m512 vector;
+
+INLINE vector load(const float *from) {
+    return _mm512_loadu_ps(from);
 }
 
-INLINE __m512 high(__m512i pair) {
-    return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32((int)0xffff0000)));
+INLINE void store(float *to, vector v) {
+    _mm512_storeu_ps(to, v);
 }
 
-INLINE void tile(const int rows, float *acc, bool add, const int32_t *x, const uint8_t *w,
-                 int units, int stride, struct pq_fetch *fetch) {
-    __m512 sum[ROWS][2];
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = add ? _mm512_loadu_ps(acc + r * PQ_NR) : _mm512_setzero_ps();
-        sum[r][1] = add ? _mm512_loadu_ps(acc + r * PQ_NR + 16) : _mm512_setzero_ps();
-    }
-    for (int i = 0; i < units; i++, x += stride, w += PQ_NR * 4) {
-        pq_fetch(fetch);
-        __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
-        __m512 l0 = low(w0), l1 = low(w1), h0 = high(w0), h1 = high(w1);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m512i xr = _mm512_set1_epi32(x[r]);
-            __m512 xl = low(xr), xh = high(xr);
-            sum[r][0] = _mm512_fmadd_ps(xh, h0, _mm512_fmadd_ps(xl, l0, sum[r][0]));
-            sum[r][1] = _mm512_fmadd_ps(xh, h1, _mm512_fmadd_ps(xl, l1, sum[r][1]));
-        }
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_storeu_ps(acc + r * PQ_NR, sum[r][0]);
-        _mm512_storeu_ps(acc + r * PQ_NR + 16, sum[r][1]);
-    }
+INLINE vector zero(void) {
+    return _mm512_setzero_ps();
 }
+
+INLINE vector spread(float x) {
+    return _mm512_set1_ps(x);
+}
+
+INLINE vector low(const uint8_t *w) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(w), 16));
+}
+
+INLINE vector high(const uint8_t *w) {
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(w), upper));
+}
+
+INLINE vector product(vector sum, vector x, vector w) {
+    return _mm512_fmadd_ps(x, w, sum);
+}
+
+#include "cpu/x86/tile_bf16.h"
 
 void pq_tile_bf16_avx512(float *acc, int rows, bool add, const void *x, const void *w, int units,
                          struct pq_ahead ahead) {
-    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * units);
-    int r = 0;
-    for (; r + ROWS <= rows; r += ROWS)
-        tile(ROWS, acc + r * PQ_NR, add, (const int32_t *)x + r, w, units, rows, &fetch);
-    acc += r * PQ_NR;
-    x = (const int32_t *)x + r;
-    switch (rows - r) {
-        ROWS_CASE(1, tile, acc, add, x, w, units, rows, &fetch)
-        ROWS_CASE(2, tile, acc, add, x, w, units, rows, &fetch)
-        ROWS_CASE(3, tile, acc, add, x, w, units, rows, &fetch)
-        ROWS_CASE(4, tile, acc, add, x, w, units, rows, &fetch)
-        ROWS_CASE(5, tile, acc, add, x, w, units, rows, &fetch)
+    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
+    for (int i = 0; i < units; i += PIECE) {
+        int n = units - i < PIECE ? units - i : PIECE;
+        const uint8_t *part = (const uint8_t *)w + i * PQ_NR * 4;
+        struct split s;
+        split(&s, (const uint32_t *)x + i * rows, n * rows);
+        ROWS_SWITCH(rows, tile, 2, acc, add || i > 0, &s, 0, part, n, rows, &fetch)
     }
 }
 
