@@ -1,10 +1,6 @@
-/* vpmaddubsw multiplies unsigned by signed bytes but saturates sums of two at 16 bits, so neither
- * operand can be moved by 128.  The activation's size is the unsigned one, and the code the other,
- * its bits inverted where the activation is negative: -code - 1, so that a product lacks the size,
- * which `start` has, the same for all outputs.  Two products are at most 2 * 127 * 128: exact. */
+/* Processors with AVX2 and without byte dot products. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
-#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -12,38 +8,27 @@
 #error "build this file with -mavx2"
 #endif
 
-/* 12 sums, ones, an activation in two, a product.  A piece of so many units of a panel and of all
- * rows stays in the first-level cache. */
-enum { ROWS = 3, PIECE = 96 };
+/* 12 sums, ones, an activation in two, a product. */
+enum { OUTPUTS = 8, ROWS = 3 };
 
-/* A piece of a tile: the sizes of its activations, and what turns code + 128 into the code or, with
- * a negative activation, into -code - 1. */
-struct split {
-    int32_t size[PIECE * PQ_MR], mask[PIECE * PQ_MR];
-};
+typedef __m256i vector;
 
-static void split(struct split *s, const int32_t *x, int n) {
-    const __m256i zero = _mm256_setzero_si256(), flip = _mm256_set1_epi8(-128);
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m256i v = _mm256_loadu_si256((const __m256i *)(x + i));
-        __m256i mask = _mm256_xor_si256(_mm256_cmpgt_epi8(zero, v), flip);
-        _mm256_storeu_si256((__m256i *)(s->size + i), _mm256_abs_epi8(v));
-        _mm256_storeu_si256((__m256i *)(s->mask + i), mask);
-    }
-    for (; i < n; i++) {
-        __m128i v = _mm_cvtsi32_si128(x[i]);
-        __m128i mask = _mm_xor_si128(_mm_cmpgt_epi8(_mm256_castsi256_si128(zero), v),
-                                     _mm256_castsi256_si128(flip));
-        s->size[i] = _mm_cvtsi128_si32(_mm_abs_epi8(v));
-        s->mask[i] = _mm_cvtsi128_si32(mask);
-    }
+INLINE vector load(const int32_t *from) {
+    return _mm256_loadu_si256((const __m256i *)from);
+}
+
+INLINE void store(int32_t *to, vector v) {
+    _mm256_storeu_si256((__m256i *)to, v);
+}
+
+INLINE vector spread(int32_t x) {
+    return _mm256_set1_epi32(x);
 }
 
 /* Four products of 8 outputs.  In assembly, so that bytes come from memory where they are needed
  * and sums stay where they are: GCC would load bytes once for all rows, and there are no registers.
  */
-INLINE __m256i products(__m256i sum, __m256i size, __m256i mask, const uint8_t *bytes) {
+INLINE vector products(vector sum, vector size, vector mask, const uint8_t *bytes) {
     __m256i code;
     __asm__("vpxor %2, %1, %0" : "=x"(code) : "x"(mask), "m"(*(const __m256i *)bytes));
     __m256i pairs = _mm256_maddubs_epi16(size, code);
@@ -52,47 +37,18 @@ INLINE __m256i products(__m256i sum, __m256i size, __m256i mask, const uint8_t *
     return sum;
 }
 
-INLINE void tile(const int rows, int32_t *acc, const struct split *x, int first, const uint8_t *w,
-                 int units, int stride, struct pq_fetch *fetch) {
-    const int32_t *size = x->size + first, *mask = x->mask + first;
-    __m256i sum[ROWS][4];
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < 4; c++)
-            sum[r][c] = _mm256_loadu_si256((const __m256i *)(acc + r * PQ_NR + 8 * c));
-    }
-    for (int i = 0; i < units; i++, size += stride, mask += stride, w += PQ_NR * 4) {
-        pq_fetch(fetch);
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256i xs = _mm256_set1_epi32(size[r]), xm = _mm256_set1_epi32(mask[r]);
-            UNROLL
-            for (int c = 0; c < 4; c++)
-                sum[r][c] = products(sum[r][c], xs, xm, w + 32 * c);
-        }
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        UNROLL
-        for (int c = 0; c < 4; c++)
-            _mm256_storeu_si256((__m256i *)(acc + r * PQ_NR + 8 * c), sum[r][c]);
-    }
-}
+#include "cpu/x86/tile_i8.h"
 
-/* All rows past a piece. */
-static void pass(int32_t *acc, int rows, const int32_t *x, const uint8_t *w, int units,
+static void pass(int32_t *acc, int rows, const struct split *x, const uint8_t *w, int units,
                  struct pq_fetch *ahead) {
     struct pq_fetch fetch = *ahead; /* a copy, which stays in registers */
-    struct split s;
-    split(&s, x, units * rows);
     for (int r = 0; r < rows; r += ROWS) {
         int32_t *at = acc + r * PQ_NR;
         switch (rows - r) {
-            ROWS_CASE(1, tile, at, &s, r, w, units, rows, &fetch)
-            ROWS_CASE(2, tile, at, &s, r, w, units, rows, &fetch)
+            ROWS_CASE(1, tile, at, x, r, w, units, rows, &fetch)
+            ROWS_CASE(2, tile, at, x, r, w, units, rows, &fetch)
         default:
-            tile(ROWS, at, &s, r, w, units, rows, &fetch);
+            tile(ROWS, at, x, r, w, units, rows, &fetch);
         }
     }
     *ahead = fetch;
@@ -101,13 +57,7 @@ static void pass(int32_t *acc, int rows, const int32_t *x, const uint8_t *w, int
 void pq_tile_i8_avx2(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
                      int units, struct pq_ahead ahead, const struct pq_ends *ends) {
     (void)ends;
-    struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + ROWS - 1) / ROWS * units);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < PQ_NR; c++)
-            acc[r * PQ_NR + c] = start[r];
-    for (int i = 0; i < units; i += PIECE)
-        pass(acc, rows, (const int32_t *)x + i * rows, (const uint8_t *)w + i * PQ_NR * 4,
-             units - i < PIECE ? units - i : PIECE, &fetch);
+    all_pieces(acc, rows, start, x, w, units, ahead);
 }
 
 /* What products of negative activations lack. */

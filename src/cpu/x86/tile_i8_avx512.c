@@ -1,8 +1,6 @@
-/* Processors with AVX-512 but without VNNI: vpmaddubsw of |code| and the activation with the code's
- * sign, for which codes' signs are a mask.  Two products are at most 2 * 128 * 127: exact. */
+/* Processors with AVX-512 and without byte dot products. */
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
-#include "cpu/x86/fetch.h"
 
 #include <immintrin.h>
 
@@ -10,50 +8,44 @@
 #error "build this file with -mavx512bw"
 #endif
 
-/* 16 outputs: the sizes of their codes times the activations with the codes' signs. */
-INLINE __m512i products(__m512i sum, __m512i size, __mmask64 negative, __m512i x) {
-    __m512i with_sign = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
-    __m512i pairs = _mm512_maddubs_epi16(size, with_sign);
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+/* 24 sums, ones, an activation in two, a product. */
+enum { OUTPUTS = 16, ROWS = PQ_MR };
+
+typedef __m512i vector;
+
+INLINE vector load(const int32_t *from) {
+    return _mm512_loadu_si512(from);
 }
 
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const uint8_t *w, int units,
-                 struct pq_ahead ahead) {
-    const __m512i flip = _mm512_set1_epi8(-128);
-    __m512i sum[PQ_MR][2];
-    UNROLL
-    for (int r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm512_setzero_si512();
-    struct pq_fetch fetch = pq_fetch_begin(ahead, units);
-    for (int i = 0; i < units; i++, x += rows, w += PQ_NR * 4) {
-        pq_fetch(&fetch);
-        __m512i size[2];
-        __mmask64 negative[2];
-        UNROLL
-        for (int c = 0; c < 2; c++) {
-            __m512i code = _mm512_xor_si512(_mm512_loadu_si512(w + 64 * c), flip);
-            size[c] = _mm512_abs_epi8(code);
-            negative[c] = _mm512_movepi8_mask(code);
-        }
-        UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m512i xr = _mm512_set1_epi32(x[r]);
-            sum[r][0] = products(sum[r][0], size[0], negative[0], xr);
-            sum[r][1] = products(sum[r][1], size[1], negative[1], xr);
-        }
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_storeu_si512(acc + r * PQ_NR, sum[r][0]);
-        _mm512_storeu_si512(acc + r * PQ_NR + 16, sum[r][1]);
-    }
+INLINE void store(int32_t *to, vector v) {
+    _mm512_storeu_si512(to, v);
+}
+
+INLINE vector spread(int32_t x) {
+    return _mm512_set1_epi32(x);
+}
+
+/* See tile_i8_avx2.c. */
+INLINE vector products(vector sum, vector size, vector mask, const uint8_t *bytes) {
+    __m512i code;
+    __asm__("vpxord %2, %1, %0" : "=v"(code) : "v"(mask), "m"(*(const __m512i *)bytes));
+    __m512i pairs = _mm512_maddubs_epi16(size, code);
+    __m512i four = _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+    __asm__("vpaddd %1, %0, %0" : "+v"(sum) : "v"(four));
+    return sum;
+}
+
+#include "cpu/x86/tile_i8.h"
+
+static void pass(int32_t *acc, int rows, const struct split *x, const uint8_t *w, int units,
+                 struct pq_fetch *fetch) {
+    ROWS_SWITCH(rows, tile, acc, x, 0, w, units, rows, fetch)
 }
 
 void pq_tile_i8_avx512(int32_t *acc, int rows, const int32_t *start, const void *x, const void *w,
                        int units, struct pq_ahead ahead, const struct pq_ends *ends) {
     (void)ends;
-    (void)start; /* the sums are over codes from the beginning */
-    ROWS_SWITCH(rows, tile, acc, x, w, units, ahead)
+    all_pieces(acc, rows, start, x, w, units, ahead);
 }
 
 double pq_peak_i8_avx512(int rounds) {
