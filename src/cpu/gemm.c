@@ -77,7 +77,7 @@ static size_t place(struct pq_rows *rows, unsigned char *base) {
     if (rows->kind == PQ_KIND_I8) {
         rows->scale = pq_arena_cut(base, &used, m * sizeof *rows->scale);
         rows->start = pq_arena_cut(base, &used, m * sizeof *rows->start);
-        rows->sums = pq_arena_cut(base, &used, m * units * 4 / PQ_BLOCK * sizeof *rows->sums);
+        rows->starts = pq_arena_cut(base, &used, m * units * 4 / PQ_BLOCK * sizeof *rows->starts);
     }
     return used;
 }
@@ -101,7 +101,7 @@ void pq_rows_place(struct pq_rows *rows, const struct pq_ops *ops, enum pq_kind 
         atomic_init(&rows->made[t], 0);
     rows->ops = ops;
     if (kind != PQ_KIND_I4 || m > ops->direct_rows)
-        rows->sums = NULL;
+        rows->starts = NULL;
 }
 
 static int tile_rows(int m, int t) {
@@ -113,13 +113,13 @@ static int tile_of(int m, int r) {
     return (int)((((int64_t)r + 1) * pq_tiles(m) - 1) / m);
 }
 
-/* A part of a tile in the making: rows as units, with their sums, a row with zeros behind it, which
- * meet whatever weights are there, and the tile. */
+/* A part of a tile in the making: rows as units, with their starts, a row with zeros behind it,
+ * which meet whatever weights are there, and the tile. */
 struct draft {
     float *longer;   /* [padded] */
     uint32_t *units; /* [n][units] */
     uint32_t *tile;  /* [units][rows] */
-    int32_t *sums;   /* [n][blocks] */
+    int32_t *starts; /* [n][blocks] */
 };
 
 static struct draft draft_at(const struct pq_rows *rows, void *temp) {
@@ -135,12 +135,14 @@ size_t pq_rows_scratch(enum pq_kind kind, int k) {
     return pq_arena_piece((size_t)(padded + 2 * PQ_MR * rows.units + PQ_MR * blocks) * 4);
 }
 
-/* Row r as units of 8 bits; what else the row needs goes to its place, sums [blocks] to the caller.
- */
-static void set_codes(const struct pq_rows *rows, int r, int8_t *codes, int32_t *sums,
+/* Row r as units of 8 bits; what else the row needs goes to its place, starts [blocks] to the
+ * caller. */
+static void set_codes(const struct pq_rows *rows, int r, int8_t *codes, int32_t *starts,
                       const float *x) {
     int32_t sum, n = rows->units * 4;
-    rows->scale[r] = rows->ops->e->quantize(codes, &sum, rows->sums ? sums : NULL, x, n);
+    rows->scale[r] = rows->ops->e->quantize(codes, &sum, rows->starts ? starts : NULL, x, n);
+    for (int b = 0; rows->starts && b < n / PQ_BLOCK; b++)
+        starts[b] *= rows->ops->block_start;
     rows->start[r] = rows->ops->start(codes, n, sum);
 }
 
@@ -154,7 +156,7 @@ void pq_rows_set(const struct pq_rows *rows, int r, int i, const float *x, int k
         x = draft.longer;
     }
     if (rows->kind == PQ_KIND_I8)
-        set_codes(rows, r, to, draft.sums + i * (padded / PQ_BLOCK), x);
+        set_codes(rows, r, to, draft.starts + i * (padded / PQ_BLOCK), x);
     else if (rows->kind == PQ_KIND_BF16)
         rows->ops->e->to_bf16(to, x, padded);
     else
@@ -179,9 +181,9 @@ void pq_rows_put(const struct pq_rows *rows, int r, int n, void *temp) {
     int t = tile_of(rows->m, r), first = pq_first_row(rows->m, t), height = tile_rows(rows->m, t);
     int blocks = rows->units * 4 / PQ_BLOCK;
     size_t each = (size_t)rows->units * 4;
-    if (rows->sums)
-        rows->ops->e->interleave((uint32_t *)rows->sums + first * blocks + r - first, height,
-                                 (uint32_t *)draft.sums, n, blocks);
+    if (rows->starts)
+        rows->ops->e->interleave((uint32_t *)rows->starts + first * blocks + r - first, height,
+                                 (uint32_t *)draft.starts, n, blocks);
     if (n == height) {
         put_tile(rows, t, draft.units, draft.tile);
         return;
@@ -302,7 +304,7 @@ static void multiply_tile(const struct section *s, const struct panel *p, const 
             s->ops->tile_i8(acc, t->rows, rows->start + t->first, x, p->bytes, rows->units, ahead,
                             ends);
         else
-            s->ops->tile_i4(acc, t->rows, x, rows->sums + (size_t)t->first * (size_t)blocks,
+            s->ops->tile_i4(acc, t->rows, x, rows->starts + (size_t)t->first * (size_t)blocks,
                             &p->four, blocks, ahead);
         s->ops->e->finish_int(y, ldy, acc, t->rows, rows->scale + t->first, p->at.scale, p->at.bias,
                               n, add);

@@ -86,7 +86,7 @@ struct pq_rows {
     unsigned char *x; /* tiles, as few as there can be, of equal heights or one less: see ops.h */
     float *scale;     /* I8: [m] */
     int32_t *start;   /* I8: [m], see pq_start_fn */
-    int32_t *sums;    /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
+    int32_t *starts;  /* I8: tiles [blocks][rows], of each block; NULL where no 4-bit panel is
                          multiplied as it is */
     unsigned char *apart; /* [m][units], of tiles that several threads make */
     _Atomic int *made;    /* [tiles], rows of such a tile that are there */

@@ -22,6 +22,7 @@ static const struct pq_ops ops_c = {
     .tile_i8 = pq_tile_i8_c,
     .start = pq_start_shifted,
     .tile_i4 = pq_tile_i4_c,
+    .block_start = -8,
     .direct_rows = PQ_MR,
     .tile_unpack = tile_unpack_c,
     .tile_bf16 = pq_tile_bf16_c,

@@ -70,9 +70,9 @@ struct pq_panel4 {
 };
 
 /* acc[r][c] = sum_b mult[c][b] * sum_{j in block b} x[r][j] * code[c][j]
- * x in -127..127 as a tile, sums [blocks][rows] = sum of x over each block; blocks of PQ_BLOCK
- * inputs. */
-typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *sums,
+ * x in -127..127 as a tile, starts [blocks][rows] = block_start (struct pq_ops) times the sum of x
+ * over each block, of PQ_BLOCK inputs. */
+typedef void pq_tile_i4_fn(int32_t *acc, int rows, const void *x, const int32_t *starts,
                            const struct pq_panel4 *w, int blocks, struct pq_ahead ahead);
 
 /* out, the panel that pq_tile_i8_fn takes, = code * mult + 128. */
@@ -186,6 +186,9 @@ struct pq_ops {
     pq_tile_i8_fn *tile_i8;
     pq_start_fn *start; /* of tile_i8 and tile_unpack */
     pq_tile_i4_fn *tile_i4;
+    /* Codes + 8 are what tile_i4 multiplies; a block's sums begin with this times its activations'
+     * sum, in the registers' own form. */
+    int32_t block_start;
     /* Up to direct_rows rows, 4-bit panels meet tile_i4; more meet tile_i8 after tile_unpack has
      * taken the first tile, which is NULL where it is always tile_i4 (INT_MAX). */
     int direct_rows;

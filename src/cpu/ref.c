@@ -38,7 +38,7 @@ static int mult_at(const struct pq_panel4 *w, int c, int block) {
     return c < 16 ? byte & 15 : byte >> 4;
 }
 
-void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *starts,
                   const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
     const int8_t *xs = x;
@@ -46,7 +46,7 @@ void pq_tile_i4_c(int32_t *acc, int rows, const void *x, const int32_t *sums,
     for (int b = 0; b < blocks; b++)
         for (int r = 0; r < rows; r++)
             for (int c = 0; c < PQ_NR; c++) {
-                int32_t sum = -8 * sums[b * rows + r];
+                int32_t sum = starts[b * rows + r];
                 for (int j = b * PQ_BLOCK; j < (b + 1) * PQ_BLOCK; j++)
                     sum += xs[(j / 4 * rows + r) * 4 + j % 4] * code_at(w, c, j);
                 acc[r * PQ_NR + c] += mult_at(w, c, b) * sum;

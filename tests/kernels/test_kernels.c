@@ -103,14 +103,17 @@ static void tile_i8(void) {
         }
 }
 
-/* Block sums of a tile, as pq_elementwise.quantize gives them. */
-static void block_sums(int32_t *sums, int rows, int blocks) {
+/* What the blocks of a tile begin with, of the sums that pq_elementwise.quantize gives. */
+static const int32_t *block_starts(const struct pq_ops *of, int rows, int blocks) {
+    static int32_t at[PQ_MR * MAX_UNITS / 8];
     for (int b = 0; b < blocks; b++)
         for (int r = 0; r < rows; r++) {
-            sums[b * rows + r] = 0;
+            int32_t sum = 0;
             for (int j = b * PQ_BLOCK; j < (b + 1) * PQ_BLOCK; j++)
-                sums[b * rows + r] += x[(j / 4 * rows + r) * 4 + j % 4];
+                sum += x[(j / 4 * rows + r) * 4 + j % 4];
+            at[b * rows + r] = of->block_start * sum;
         }
+    return at;
 }
 
 static void fill_mults(int blocks) {
@@ -121,7 +124,7 @@ static void fill_mults(int blocks) {
 }
 
 static void tile_i4(void) {
-    static int32_t sums[PQ_MR * MAX_UNITS / 8];
+    const struct pq_ops *plain = pq_ops_get(PQ_ISA_C);
     static const int shifts[] = {0, 3, 31};
     CHECK(ops->tile_unpack || ops->direct_rows == INT_MAX);
     for (int l = FIRST_BLOCK; l < LENGTHS; l++)
@@ -131,11 +134,12 @@ static void tile_i4(void) {
                 fill_bytes(x, (size_t)blocks * PQ_BLOCK * rows, -127, 127);
                 fill_bytes(w, (size_t)blocks * PQ_BLOCK / 2 * PQ_NR, 0, 255);
                 fill_mults(blocks);
-                block_sums(sums, rows, blocks);
                 struct pq_panel4 panel = {w, mults, shifts[s]};
                 fill_sums();
-                pq_tile_i4_c(want, rows, x, sums, &panel, blocks, ahead(w));
-                ops->tile_i4(got, rows, tile_of(rows, blocks * 8), sums, &panel, blocks, ahead(w));
+                pq_tile_i4_c(want, rows, x, block_starts(plain, rows, blocks), &panel, blocks,
+                             ahead(w));
+                ops->tile_i4(got, rows, tile_of(rows, blocks * 8), block_starts(ops, rows, blocks),
+                             &panel, blocks, ahead(w));
                 int i = first_difference(want, got, PQ_MR * PQ_NR + GUARD);
                 if (i >= 0)
                     FAIL("rows %d blocks %d shift %d: element %d is %d, not %d", rows, blocks,
@@ -184,16 +188,14 @@ static void tile_unpack(void) {
 static void i4_equals_unpacked(void) {
     enum { BLOCKS = 48, ROWS = 7 };
     static uint8_t bytes[BLOCKS * PQ_BLOCK * PQ_NR];
-    static int32_t sums[BLOCKS * ROWS];
     fill_bytes(x, BLOCKS * PQ_BLOCK * ROWS, -127, 127);
     fill_bytes(w, BLOCKS * PQ_BLOCK / 2 * PQ_NR, 0, 255);
     fill_mults(BLOCKS);
-    block_sums(sums, ROWS, BLOCKS);
     struct pq_panel4 panel = {w, mults, 0};
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
     const void *tile = tile_of(ROWS, BLOCKS * 8);
-    ops->tile_i4(want, ROWS, tile, sums, &panel, BLOCKS, ahead(w));
+    ops->tile_i4(want, ROWS, tile, block_starts(ops, ROWS, BLOCKS), &panel, BLOCKS, ahead(w));
     start_sums(ROWS, BLOCKS * 8);
     ops->tile_unpack(got, ROWS, starts, tile, bytes, true, &panel, BLOCKS, ahead(w), NULL);
     CHECK(memcmp(want, got, sizeof got) == 0);

@@ -33,10 +33,10 @@ INLINE void pq_multipliers(int32x4_t *out, const struct pq_panel4 *w, int b, int
 /* The case of so many rows, r and on, which x begins with, in a switch: tile(rows, vecs, ...) for
  * each 4 * vecs outputs.  One row meets as many at once as registers allow: its panel, which is
  * then what it waits for, is read in the order of memory. */
-#define SHAPE4(count, vecs, tile, acc, rows, x, sums, w, ...)                                      \
+#define SHAPE4(count, vecs, tile, acc, rows, x, starts, w, ...)                                    \
     case count:                                                                                    \
         for (int c = 0; c < PQ_NR; c += 4 * (vecs))                                                \
-            tile(count, vecs, (acc) + r * PQ_NR + c, x, (sums) + r, w, rows, c, __VA_ARGS__);      \
+            tile(count, vecs, (acc) + r * PQ_NR + c, x, (starts) + r, w, rows, c, __VA_ARGS__);    \
         break;
 
 #endif

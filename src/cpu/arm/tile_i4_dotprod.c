@@ -33,8 +33,8 @@ INLINE int32x4_t add_unit(int32x4_t sum, int8x16_t code, struct two x, const int
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
 INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int stride, int first, int blocks,
-                 const bool pairs) {
+                 const int32_t *starts, const struct pq_panel4 *w, int stride, int first,
+                 int blocks, const bool pairs) {
     const uint8_t *codes = w->codes + 4 * first;
     int32x4_t total[ROWS][VECS];
     UNROLL
@@ -43,13 +43,13 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
         for (int c = 0; c < vecs; c++)
             total[r][c] = vdupq_n_s32(0);
     }
-    for (int b = 0; b < blocks; b++, sums += stride) {
+    for (int b = 0; b < blocks; b++, starts += stride) {
         int32x4_t sum[ROWS][VECS], m[VECS];
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
             for (int c = 0; c < vecs; c++)
-                sum[r][c] = vdupq_n_s32(-8 * sums[r]);
+                sum[r][c] = vdupq_n_s32(starts[r]);
         }
         KEEP_LOOP
         for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
@@ -82,25 +82,25 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
     }
 }
 
-INLINE void all_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+INLINE void all_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *starts,
                      const struct pq_panel4 *w, int blocks, const bool pairs) {
     for (int r = 0; r < rows; r += ROWS, x += pairs ? 2 * ROWS : ROWS)
         switch (rows - r < ROWS ? rows - r : ROWS) {
-            SHAPE4(1, 8, tile, acc, rows, x, sums, w, blocks, pairs)
-            SHAPE4(2, 4, tile, acc, rows, x, sums, w, blocks, pairs)
-            SHAPE4(3, 2, tile, acc, rows, x, sums, w, blocks, pairs)
-            SHAPE4(4, 2, tile, acc, rows, x, sums, w, blocks, pairs)
+            SHAPE4(1, 8, tile, acc, rows, x, starts, w, blocks, pairs)
+            SHAPE4(2, 4, tile, acc, rows, x, starts, w, blocks, pairs)
+            SHAPE4(3, 2, tile, acc, rows, x, starts, w, blocks, pairs)
+            SHAPE4(4, 2, tile, acc, rows, x, starts, w, blocks, pairs)
         }
 }
 
-void pq_tile_i4_dotprod(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_dotprod(int32_t *acc, int rows, const void *x, const int32_t *starts,
                         const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
-    all_rows(acc, rows, x, sums, w, blocks, false);
+    all_rows(acc, rows, x, starts, w, blocks, false);
 }
 
-void pq_tile_i4_pairs_dotprod(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_pairs_dotprod(int32_t *acc, int rows, const void *x, const int32_t *starts,
                               const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
-    all_rows(acc, rows, x, sums, w, blocks, true);
+    all_rows(acc, rows, x, starts, w, blocks, true);
 }

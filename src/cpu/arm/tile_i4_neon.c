@@ -35,7 +35,7 @@ INLINE void block(const int rows, const int vecs, int16x8_t sum[ROWS][VECS][2], 
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, 4 * vecs outputs from `first`. */
 INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int stride, int first,
+                 const int32_t *starts, const struct pq_panel4 *w, int stride, int first,
                  int blocks) {
     int32x4_t total[ROWS][VECS];
     UNROLL
@@ -44,7 +44,7 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
         for (int c = 0; c < vecs; c++)
             total[r][c] = vdupq_n_s32(0);
     }
-    for (int b = 0; b < blocks; b++, sums += stride) {
+    for (int b = 0; b < blocks; b++, starts += stride) {
         int16x8_t sum[ROWS][VECS][2];
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -61,7 +61,7 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
             UNROLL
             for (int c = 0; c < vecs; c++) {
                 int32x4_t all = vpaddlq_s16(vpaddq_s16(sum[r][c][0], sum[r][c][1]));
-                all = vaddq_s32(all, vdupq_n_s32(-8 * sums[r]));
+                all = vaddq_s32(all, vdupq_n_s32(starts[r]));
                 total[r][c] = vmlaq_s32(total[r][c], all, m[c]);
             }
         }
@@ -74,15 +74,15 @@ INLINE void tile(const int rows, const int vecs, int32_t *acc, const int32_t *x,
     }
 }
 
-void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_neon(int32_t *acc, int rows, const void *x, const int32_t *starts,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     (void)ahead;
     const int32_t *xr = x;
     for (int r = 0; r < rows; r += ROWS, xr += ROWS)
         switch (rows - r < ROWS ? rows - r : ROWS) {
-            SHAPE4(1, 4, tile, acc, rows, xr, sums, w, blocks)
-            SHAPE4(2, 2, tile, acc, rows, xr, sums, w, blocks)
-            SHAPE4(3, 2, tile, acc, rows, xr, sums, w, blocks)
+            SHAPE4(1, 4, tile, acc, rows, xr, starts, w, blocks)
+            SHAPE4(2, 2, tile, acc, rows, xr, starts, w, blocks)
+            SHAPE4(3, 2, tile, acc, rows, xr, starts, w, blocks)
         }
 }
 

@@ -4,7 +4,6 @@
  *   vector, OUTPUTS             a register, and the outputs whose 32-bit lanes it holds
  *   load, store, zero, spread   of a register; spread: 32 bits to every lane
  *   low_codes, high_codes       codes + 8 of the halves of bytes
- *   begin_block(sum_x)          what a block's sums begin with, of sum_x the sum of its activations
  *   add_products(sum, codes, x) four inputs of OUTPUTS outputs, codes + 8
  *   multipliers(at, first)      of OUTPUTS outputs from `first` on, and
  *   end_block(total, sum, m)    total + m * the block's sum over codes
@@ -15,8 +14,8 @@
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart, vectors * OUTPUTS outputs from
  * `first` on. */
 INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct pq_panel4 *w, int blocks, int stride, int first,
-                 struct pq_fetch *fetch) {
+                 const int32_t *starts, const struct pq_panel4 *w, int blocks, int stride,
+                 int first, struct pq_fetch *fetch) {
     const uint8_t *codes = w->codes + 4 * first;
     vector total[ROWS][PQ_NR / OUTPUTS];
     UNROLL
@@ -25,13 +24,13 @@ INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t 
         for (int c = 0; c < vectors; c++)
             total[r][c] = zero();
     }
-    for (int b = 0; b < blocks; b++, sums += stride) {
+    for (int b = 0; b < blocks; b++, starts += stride) {
         vector sum[ROWS][PQ_NR / OUTPUTS];
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
             for (int c = 0; c < vectors; c++)
-                sum[r][c] = begin_block(sums[r]);
+                sum[r][c] = spread(starts[r]);
         }
         KEEP_LOOP /* unrolled, its iterations would share the registers, which they cannot */
             for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {

@@ -72,19 +72,19 @@ INLINE void take_unit(const int rows, __m256i sum[ROWS][4], const int c, __m256i
     }
 }
 
-/* acc -= what rows sum over the part.  A block's products are taken off 8 * sum(x), in one of an
- * output's two halves, which leaves minus the sum over codes.  That half ends at most 16 * 8 * 127
- * from zero for its own inputs and as much for the other's: 16 bits hold it, and what overflows on
- * the way comes back. */
+/* acc -= what rows sum over the part.  A block's products are taken off 8 * sum(x) << 16, in one of
+ * an output's two halves, which leaves minus the sum over codes.  That half ends at most 16 * 8 *
+ * 127 from zero for its own inputs and as much for the other's: 16 bits hold it, and what overflows
+ * on the way comes back. */
 INLINE void tile(const int rows, const int vectors, int32_t *acc, const int32_t *x,
-                 const int32_t *sums, const struct part *p, int stride, struct pq_fetch *fetch) {
+                 const int32_t *starts, const struct part *p, int stride, struct pq_fetch *fetch) {
     const uint8_t *codes = p->w->codes + (size_t)p->block * (PQ_BLOCK / 2) * PQ_NR + 4 * p->first;
     const __m256i low = _mm256_set1_epi8(15);
-    for (int b = p->block; b < p->block + p->blocks; b++, sums += stride) {
+    for (int b = p->block; b < p->block + p->blocks; b++, starts += stride) {
         __m256i sum[ROWS][4];
         UNROLL
         for (int r = 0; r < rows; r++) {
-            __m256i begin = _mm256_slli_epi32(_mm256_set1_epi32(sums[r]), 3 + 16);
+            __m256i begin = _mm256_set1_epi32(starts[r]);
             UNROLL
             for (int c = 0; c < vectors; c++)
                 sum[r][c] = begin;
@@ -122,34 +122,34 @@ static int passes_of(int rows) {
 }
 
 /* All rows past a piece. */
-static void pass(int32_t *acc, int rows, const int32_t *x, const int32_t *sums, struct part p,
+static void pass(int32_t *acc, int rows, const int32_t *x, const int32_t *starts, struct part p,
                  struct pq_fetch *ahead) {
     struct pq_fetch fetch = *ahead; /* a copy, which stays in registers */
     int columns = rows == 1 ? PQ_NR : 16, passes = passes_of(rows);
     int each = (rows + passes - 1) / passes; /* never one of several */
     x += (size_t)p.block * (PQ_BLOCK / 4) * (size_t)rows;
-    sums += p.block * rows;
+    starts += p.block * rows;
     for (p.first = 0; p.first < PQ_NR; p.first += columns)
         for (int r = 0; r < rows; r += each) {
             int32_t *at = acc + r * PQ_NR + p.first;
             switch (rows - r < each ? rows - r : each) {
-                ROWS_CASE(1, tile, 4, at, x + r, sums + r, &p, rows, &fetch)
-                ROWS_CASE(2, tile, 2, at, x + r, sums + r, &p, rows, &fetch)
-                ROWS_CASE(3, tile, 2, at, x + r, sums + r, &p, rows, &fetch)
-                ROWS_CASE(4, tile, 2, at, x + r, sums + r, &p, rows, &fetch)
+                ROWS_CASE(1, tile, 4, at, x + r, starts + r, &p, rows, &fetch)
+                ROWS_CASE(2, tile, 2, at, x + r, starts + r, &p, rows, &fetch)
+                ROWS_CASE(3, tile, 2, at, x + r, starts + r, &p, rows, &fetch)
+                ROWS_CASE(4, tile, 2, at, x + r, starts + r, &p, rows, &fetch)
             }
         }
     *ahead = fetch;
 }
 
-void pq_tile_i4_avx2(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_avx2(int32_t *acc, int rows, const void *x, const int32_t *starts,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     int passes = rows == 1 ? 1 : 2 * passes_of(rows);
     struct pq_fetch fetch = pq_fetch_begin(ahead, passes * blocks * (PQ_BLOCK / 8));
     memset(acc, 0, (size_t)(rows * PQ_NR) * sizeof *acc);
     for (int b = 0; b < blocks; b += PIECE) {
         int n = blocks - b < PIECE ? blocks - b : PIECE;
-        pass(acc, rows, x, sums, (struct part){.w = w, .block = b, .blocks = n}, &fetch);
+        pass(acc, rows, x, starts, (struct part){.w = w, .block = b, .blocks = n}, &fetch);
     }
     for (int i = 0; i < rows * PQ_NR; i++)
         acc[i] = -acc[i];

@@ -45,11 +45,7 @@ INLINE __m512i multipliers(const uint8_t *at, int first) {
     return _mm512_or_si512(m, _mm512_slli_epi32(m, 16));
 }
 
-/* What a block's products are taken off; see tile_i4_avx2.c. */
-INLINE __m512i begin_block(int32_t sum) {
-    return _mm512_slli_epi32(_mm512_set1_epi32(sum), 3 + 16);
-}
-
+/* Taken off what a block begins with; see tile_i4_avx2.c. */
 INLINE __m512i add_products(__m512i sum, __m512i codes, __m512i x) {
     sum = _mm512_sub_epi16(sum, _mm512_maddubs_epi16(codes, x));
     __asm__("" : "+v"(sum));
@@ -62,37 +58,37 @@ INLINE __m512i end_block(__m512i total, __m512i sum, __m512i m) {
 
 #include "cpu/x86/tile_i4.h"
 
-static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *starts,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
     switch (rows) {
-        ROWS_CASE(1, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
-        ROWS_CASE(2, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
-        ROWS_CASE(3, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
-        ROWS_CASE(4, tile, 2, acc, x, sums, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(1, tile, 2, acc, x, starts, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(2, tile, 2, acc, x, starts, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(3, tile, 2, acc, x, starts, w, blocks, rows, 0, &fetch)
+        ROWS_CASE(4, tile, 2, acc, x, starts, w, blocks, rows, 0, &fetch)
     }
 }
 
-static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *starts,
                       const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     struct pq_fetch fetch = pq_fetch_begin(ahead, 2 * blocks * (PQ_BLOCK / 8));
     for (int c = 0; c < PQ_NR; c += 16)
         switch (rows) {
-            ROWS_CASE(5, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(6, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(7, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(8, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(9, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(10, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(11, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
-            ROWS_CASE(12, tile, 1, acc + c, x, sums, w, blocks, rows, c, &fetch)
+            ROWS_CASE(5, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(6, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(7, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(8, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(9, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(10, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(11, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
+            ROWS_CASE(12, tile, 1, acc + c, x, starts, w, blocks, rows, c, &fetch)
         }
 }
 
-void pq_tile_i4_avx512(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_avx512(int32_t *acc, int rows, const void *x, const int32_t *starts,
                        const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     if (rows <= FEW_ROWS)
-        few_rows(acc, rows, x, sums, w, blocks, ahead);
+        few_rows(acc, rows, x, starts, w, blocks, ahead);
     else
-        more_rows(acc, rows, x, sums, w, blocks, ahead);
+        more_rows(acc, rows, x, starts, w, blocks, ahead);
 }

@@ -16,7 +16,7 @@ INLINE void multipliers(__m512i m[2], const struct pq_panel4 *w, int block) {
 }
 
 /* Rows 0 .. rows-1 of a tile whose units are `stride` rows apart. */
-INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *sums,
+INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *starts,
                  const struct pq_panel4 *w, int blocks, int stride, struct pq_fetch *fetch) {
     const __m512i low = _mm512_set1_epi8(15);
     const uint8_t *codes = w->codes;
@@ -24,11 +24,11 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
     UNROLL
     for (int r = 0; r < rows; r++)
         total[r][0] = total[r][1] = _mm512_setzero_si512();
-    for (int b = 0; b < blocks; b++, sums += stride) {
+    for (int b = 0; b < blocks; b++, starts += stride) {
         __m512i sum[4][2], m[2];
         UNROLL
         for (int r = 0; r < rows; r++)
-            sum[r][0] = sum[r][1] = _mm512_set1_epi32(-8 * sums[r]);
+            sum[r][0] = sum[r][1] = _mm512_set1_epi32(starts[r]);
         UNROLL
         for (int i = 0; i < PQ_BLOCK / 8; i++, x += 2 * stride, codes += PQ_NR * 4) {
             pq_fetch(fetch);
@@ -53,19 +53,19 @@ INLINE void tile(const int rows, int32_t *acc, const int32_t *x, const int32_t *
     pq_end_sums(rows, acc, total);
 }
 
-void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_avx512vnni(int32_t *acc, int rows, const void *x, const int32_t *starts,
                            const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     int r = 0;
     struct pq_fetch fetch = pq_fetch_begin(ahead, (rows + 3) / 4 * blocks * (PQ_BLOCK / 8));
     for (; r + 4 <= rows; r += 4)
-        tile(4, acc + r * PQ_NR, (const int32_t *)x + r, sums + r, w, blocks, rows, &fetch);
+        tile(4, acc + r * PQ_NR, (const int32_t *)x + r, starts + r, w, blocks, rows, &fetch);
     acc += r * PQ_NR;
     x = (const int32_t *)x + r;
-    sums += r;
+    starts += r;
     switch (rows - r) {
-        ROWS_CASE(1, tile, acc, x, sums, w, blocks, rows, &fetch)
-        ROWS_CASE(2, tile, acc, x, sums, w, blocks, rows, &fetch)
-        ROWS_CASE(3, tile, acc, x, sums, w, blocks, rows, &fetch)
+        ROWS_CASE(1, tile, acc, x, starts, w, blocks, rows, &fetch)
+        ROWS_CASE(2, tile, acc, x, starts, w, blocks, rows, &fetch)
+        ROWS_CASE(3, tile, acc, x, starts, w, blocks, rows, &fetch)
     }
 }
 

@@ -40,10 +40,6 @@ INLINE __m256i multipliers(const uint8_t *at, int first) {
     return first < 16 ? _mm256_and_si256(both, _mm256_set1_epi32(15)) : _mm256_srli_epi32(both, 4);
 }
 
-INLINE __m256i begin_block(int32_t sum) {
-    return _mm256_set1_epi32(-8 * sum);
-}
-
 INLINE __m256i add_products(__m256i sum, __m256i codes, __m256i x) {
     return pq_dpbusd256(sum, codes, x);
 }
@@ -54,14 +50,14 @@ INLINE __m256i end_block(__m256i total, __m256i sum, __m256i m) {
 
 #include "cpu/x86/tile_i4.h"
 
-static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+static void few_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *starts,
                      const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     struct pq_fetch fetch = pq_fetch_begin(ahead, blocks * (PQ_BLOCK / 8));
     for (int r = 0; r < rows; r++, fetch.step = 0)
-        tile(1, 4, acc + r * PQ_NR, x + r, sums + r, w, blocks, rows, 0, &fetch);
+        tile(1, 4, acc + r * PQ_NR, x + r, starts + r, w, blocks, rows, 0, &fetch);
 }
 
-static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *sums,
+static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *starts,
                       const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     int passes = (rows + ROWS - 1) / ROWS * (PQ_NR / 8);
     struct pq_fetch fetch = pq_fetch_begin(ahead, passes * blocks * (PQ_BLOCK / 8));
@@ -69,19 +65,19 @@ static void more_rows(int32_t *acc, int rows, const int32_t *x, const int32_t *s
         for (int r = 0; r < rows; r += ROWS) {
             int32_t *at = acc + r * PQ_NR + c;
             switch (rows - r) {
-                ROWS_CASE(1, tile, 1, at, x + r, sums + r, w, blocks, rows, c, &fetch)
-                ROWS_CASE(2, tile, 1, at, x + r, sums + r, w, blocks, rows, c, &fetch)
-                ROWS_CASE(3, tile, 1, at, x + r, sums + r, w, blocks, rows, c, &fetch)
+                ROWS_CASE(1, tile, 1, at, x + r, starts + r, w, blocks, rows, c, &fetch)
+                ROWS_CASE(2, tile, 1, at, x + r, starts + r, w, blocks, rows, c, &fetch)
+                ROWS_CASE(3, tile, 1, at, x + r, starts + r, w, blocks, rows, c, &fetch)
             default:
-                tile(ROWS, 1, at, x + r, sums + r, w, blocks, rows, c, &fetch);
+                tile(ROWS, 1, at, x + r, starts + r, w, blocks, rows, c, &fetch);
             }
         }
 }
 
-void pq_tile_i4_avxvnni(int32_t *acc, int rows, const void *x, const int32_t *sums,
+void pq_tile_i4_avxvnni(int32_t *acc, int rows, const void *x, const int32_t *starts,
                         const struct pq_panel4 *w, int blocks, struct pq_ahead ahead) {
     if (rows <= FEW_ROWS)
-        few_rows(acc, rows, x, sums, w, blocks, ahead);
+        few_rows(acc, rows, x, starts, w, blocks, ahead);
     else
-        more_rows(acc, rows, x, sums, w, blocks, ahead);
+        more_rows(acc, rows, x, starts, w, blocks, ahead);
 }

@@ -8,6 +8,7 @@
  * The includer has
  *   vector, OUTPUTS             a register, and the outputs whose sums it holds
  *   load, store, spread         of a register; spread: 32 bits to every lane
+ *   sizes, masks                of so many activations: a piece's, below
  *   products(sum, size, mask, bytes)
  *                               sum + four products of OUTPUTS outputs, bytes from memory
  *   ROWS                        the most rows of a pass */
@@ -23,13 +24,18 @@ struct split {
     int32_t size[PIECE * PQ_MR], mask[PIECE * PQ_MR];
 };
 
-INLINE void split(struct split *s, const int32_t *x, int n) {
-    const int8_t *codes = (const int8_t *)x;
-    int8_t *size = (int8_t *)s->size, *mask = (int8_t *)s->mask;
-    for (int i = 0; i < 4 * n; i++) {
-        int8_t negative = codes[i] >> 7;
-        size[i] = (int8_t)((codes[i] ^ negative) - negative);
-        mask[i] = (int8_t)(negative ^ -128);
+static void split(struct split *s, const int32_t *x, int n) {
+    int i = 0;
+    for (; i + OUTPUTS <= n; i += OUTPUTS) {
+        vector v = load(x + i);
+        store(s->size + i, sizes(v));
+        store(s->mask + i, masks(v));
+    }
+    const int8_t *code = (const int8_t *)(x + i);
+    int8_t *size = (int8_t *)(s->size + i), *mask = (int8_t *)(s->mask + i);
+    for (int j = 0; j < 4 * (n - i); j++) {
+        size[j] = (int8_t)(code[j] < 0 ? -code[j] : code[j]);
+        mask[j] = code[j] < 0 ? 127 : -128;
     }
 }
 

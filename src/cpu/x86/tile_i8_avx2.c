@@ -25,6 +25,15 @@ INLINE vector spread(int32_t x) {
     return _mm256_set1_epi32(x);
 }
 
+INLINE vector sizes(vector x) {
+    return _mm256_abs_epi8(x);
+}
+
+INLINE vector masks(vector x) {
+    __m256i negative = _mm256_cmpgt_epi8(_mm256_setzero_si256(), x);
+    return _mm256_xor_si256(negative, _mm256_set1_epi8(-128));
+}
+
 /* Four products of 8 outputs.  In assembly, so that bytes come from memory where they are needed
  * and sums stay where they are: GCC would load bytes once for all rows, and there are no registers.
  */

@@ -25,6 +25,15 @@ INLINE vector spread(int32_t x) {
     return _mm512_set1_epi32(x);
 }
 
+INLINE vector sizes(vector x) {
+    return _mm512_abs_epi8(x);
+}
+
+INLINE vector masks(vector x) {
+    __mmask64 negative = _mm512_movepi8_mask(x);
+    return _mm512_mask_blend_epi8(negative, _mm512_set1_epi8(-128), _mm512_set1_epi8(127));
+}
+
 /* See tile_i8_avx2.c. */
 INLINE vector products(vector sum, vector size, vector mask, const uint8_t *bytes) {
     __m512i code;
