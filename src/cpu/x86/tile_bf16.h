@@ -4,7 +4,7 @@
  * The includer has
  *   vector, OUTPUTS             a register, and the outputs whose sums it holds
  *   load, store, zero, spread   of a register; spread: one value to every lane
- *   low, high                   the weights of OUTPUTS outputs for either input of a unit
+ *   low, high                   of so many units either input: a panel's, of as many outputs
  *   product(sum, x, w)          sum + x * w
  *   ROWS                        the most rows of a pass */
 #include "cpu/rows.h"
@@ -20,8 +20,13 @@ struct split {
     float low[PIECE * PQ_MR], high[PIECE * PQ_MR];
 };
 
-INLINE void split(struct split *s, const uint32_t *x, int n) {
-    for (int i = 0; i < n; i++) {
+static void split(struct split *s, const uint32_t *x, int n) {
+    int i = 0;
+    for (; i + OUTPUTS <= n; i += OUTPUTS) {
+        store(s->low + i, low((const uint8_t *)(x + i)));
+        store(s->high + i, high((const uint8_t *)(x + i)));
+    }
+    for (; i < n; i++) {
         uint32_t both[2] = {x[i] << 16, x[i] & 0xffff0000};
         memcpy(s->low + i, both, sizeof *both);
         memcpy(s->high + i, both + 1, sizeof *both);
