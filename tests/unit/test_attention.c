@@ -167,7 +167,8 @@ static const struct {
     int group, kv_heads;
 } shapes[] = {{1, 2}, {2, 2}, {4, 2}, {6, 2}, {7, 2}, {13, 2}, {2, 3}};
 
-/* tests/run names the emulator there, which takes an hour for all of this on a slow machine. */
+/* tests/run names the emulator there, which takes more than ten minutes for all of this on a slow
+ * machine. */
 static bool emulated(void) {
     const char *emulator = getenv("RUN_WITH");
     return emulator && *emulator;

@@ -68,7 +68,7 @@ INLINE void tile(const int rows, int32_t *acc, const struct split *x, int first,
     }
 }
 
-/* Rows from `first` on of a piece: one or several calls of tile. */
+/* All rows past a piece, in one or several calls of tile: the includer has it after this. */
 static void pass(int32_t *acc, int rows, const struct split *x, const uint8_t *w, int units,
                  struct pq_fetch *fetch);
 
