@@ -163,8 +163,12 @@ static void test_best_loses_less(void) {
     struct pq_quantize_options best = options_of(PQ_SCHEME_W4A8, PQ_RECIPE_BEST);
     double of_rtn = divergence_of("rtn4", &rtn), of_best = divergence_of("best4", &best);
     CHECK(of_rtn > 0 && of_best > 0 && of_best < 0.6 * of_rtn);
-    rtn.scheme = best.scheme = PQ_SCHEME_W8A8;
-    of_rtn = divergence_of("rtn8", &rtn), of_best = divergence_of("best8", &best);
+}
+
+static void test_best_loses_less_in_8_bits(void) {
+    struct pq_quantize_options rtn = options_of(PQ_SCHEME_W8A8, PQ_RECIPE_RTN);
+    struct pq_quantize_options best = options_of(PQ_SCHEME_W8A8, PQ_RECIPE_BEST);
+    double of_rtn = divergence_of("rtn8", &rtn), of_best = divergence_of("best8", &best);
     CHECK(of_rtn > 0 && of_best > 0 && of_best < of_rtn);
 }
 
@@ -322,12 +326,15 @@ int main(void) {
         return 1;
     }
     RUN(test_best_loses_less);
-    RUN(test_without);
+    if (!SANITIZED) {
+        RUN(test_best_loses_less_in_8_bits);
+        RUN(test_without);
+        RUN(test_budget);
+    }
     RUN(test_steps);
     RUN(test_threads_change_nothing);
     RUN(test_resume);
     RUN(test_report);
-    RUN(test_budget);
     RUN(test_refusals);
     free(traces.ids);
     return tap_done();

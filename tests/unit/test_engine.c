@@ -27,6 +27,11 @@ static const void *golden_data(const char *kind, int i, int *n) {
     return NULL;
 }
 
+/* Plain C's tiles are compared with all others in the tests of kernels, too. */
+static bool is_tried(enum pq_isa isa) {
+    return pq_isa_runs(isa) && !(SANITIZED && isa == PQ_ISA_C);
+}
+
 static struct pq_model *open_model_of(const struct pq_checkpoint *from, enum pq_precision precision,
                                       enum pq_isa isa) {
     struct pq_model *model = NULL;
@@ -105,7 +110,7 @@ static void compare(struct pq_context *ctx, int vocab, struct distance *d) {
 static void against_golden(enum pq_precision precision, enum pq_kv_format kv, double most,
                            double most_kl) {
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
-        if (!pq_isa_runs(isa))
+        if (!is_tried(isa))
             continue;
         struct pq_model *model = open_model(precision, isa);
         CHECK(model);
@@ -285,7 +290,7 @@ static void self_consistent(const struct pq_checkpoint *from, enum pq_precision 
 
 static void test_batches_and_threads_do_not_matter_bf16(void) {
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++)
-        if (pq_isa_runs(isa))
+        if (is_tried(isa))
             self_consistent(ckpt, PQ_PRECISION_NATIVE, isa, PQ_KV_NATIVE);
 }
 
@@ -306,17 +311,18 @@ static void long_pasts(enum pq_precision precision, enum pq_kv_format kv) {
         struct pq_pool *other;
         CHECK_OK(pq_pool_open(&other, threads, &err));
         ctx = open_context_of(model, other, 2, LONG, kv);
+        float *first = logits_in_chunks(ctx, 1, LONG - LAST, 400);
+        CHECK(memcmp(first, whole, last * 4) == 0);
+        free(first);
         for (int chunk = 1; chunk <= 5; chunk += chunk) {
-            float *first = logits_in_chunks(ctx, 1, LONG - LAST, 400);
             float logits[5 * 1413];
+            pq_sequence_truncate(ctx, 1, LONG - LAST);
             for (int at = LONG - LAST; at < LONG; at += chunk) {
                 struct pq_feed feed = {1, chunk, text + at, chunk};
                 CHECK_OK(pq_forward(ctx, &feed, 1, logits, &err));
                 if (memcmp(logits, whole + (size_t)at * vocab, (size_t)chunk * vocab * 4))
                     FAIL("%d threads, %d tokens at %d: other logits", threads, chunk, at);
             }
-            CHECK(memcmp(first, whole, last * 4) == 0);
-            free(first);
         }
         pq_context_close(ctx);
         pq_pool_close(other);
@@ -327,7 +333,7 @@ static void long_pasts(enum pq_precision precision, enum pq_kv_format kv) {
 
 static void test_batches_and_threads_do_not_matter_int8_cache(void) {
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++)
-        if (pq_isa_runs(isa))
+        if (is_tried(isa))
             self_consistent(ckpt, PQ_PRECISION_NATIVE, isa, PQ_KV_INT8);
 }
 
@@ -340,7 +346,7 @@ static void test_long_pasts_do_not_matter(void) {
 static void same_on_every_isa(const struct pq_checkpoint *from, enum pq_kv_format kv) {
     float *first = NULL;
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
-        if (!pq_isa_runs(isa))
+        if (!is_tried(isa))
             continue;
         struct pq_model *model = open_model_of(from, PQ_PRECISION_FP32, isa);
         struct pq_context *ctx = open_context_of(model, pool, 1, 512, kv);
@@ -444,7 +450,8 @@ int main(void) {
     RUN(test_bf16_logits_are_near_golden);
     RUN(test_int8_cache_is_near_golden);
     RUN(test_int8_cache_is_half_as_large);
-    RUN(test_fp32_replies_match_golden);
+    if (!SANITIZED)
+        RUN(test_fp32_replies_match_golden);
     RUN(test_bf16_replies_match_golden);
     RUN(test_batches_and_threads_do_not_matter_bf16);
     RUN(test_batches_and_threads_do_not_matter_fp32);
