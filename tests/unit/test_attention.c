@@ -175,11 +175,13 @@ static bool emulated(void) {
 }
 
 /* All shapes with the best kernels, one with the others; an emulator has time for whole tiles and
- * for tiles of unequal rows, and leaves plain C to the machine itself. */
+ * for tiles of unequal rows.  It and sanitizers leave plain C to the machine itself. */
 static bool is_tried(enum pq_isa isa, int group) {
     bool best = isa == pq_isa_best();
+    if (isa == PQ_ISA_C && (emulated() || SANITIZED))
+        return false;
     if (emulated())
-        return best ? group == 2 || group == 7 : isa != PQ_ISA_C && group == 2;
+        return best ? group == 2 || group == 7 : group == 2;
     return best || group == 7;
 }
 

@@ -91,27 +91,36 @@ static void pack(struct pq_linear *gate, struct pq_linear *w, enum pq_kind kind,
 }
 
 /* What the product must be, and (floating kinds) how far from it rounding may lead. */
-static double expected(enum pq_kind kind, int group, int m, int n, double *slack) {
-    double sum = 0, size = 0;
+static double expected[M][N], slack_of[M][N];
+
+static double input_as(enum pq_kind kind, int m, int k, float absmax) {
+    if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4)
+        return absmax > 0 ? rint(x[m][k] * (127.0f / absmax)) : 0;
+    return kind == PQ_KIND_BF16 ? pq_bf16_to_f32(pq_f32_to_bf16(x[m][k])) : x[m][k];
+}
+
+static void expect_row(enum pq_kind kind, int group, int m) {
+    double v[K];
     float absmax = 0;
     for (int k = 0; k < K; k++)
         absmax = fmaxf(absmax, fabsf(x[m][k]));
-    for (int k = 0; k < K; k++) {
-        double w = codes[n][k], v = x[m][k];
-        if (kind == PQ_KIND_I4 && group)
-            w *= mult[n][k / group];
-        if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4)
-            v = absmax > 0 ? rint(x[m][k] * (127.0f / absmax)) : 0;
-        else if (kind == PQ_KIND_BF16)
-            v = pq_bf16_to_f32(pq_f32_to_bf16(x[m][k]));
-        sum += v * w;
-        size += fabs(v * w);
+    for (int k = 0; k < K; k++)
+        v[k] = input_as(kind, m, k, absmax);
+    for (int n = 0; n < N; n++) {
+        double sum = 0, size = 0;
+        for (int k = 0; k < K; k++) {
+            double w = codes[n][k] * (kind == PQ_KIND_I4 && group ? mult[n][k / group] : 1);
+            sum += v[k] * w;
+            size += fabs(v[k] * w);
+        }
+        if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4) {
+            expected[m][n] = (float)(int32_t)sum * (absmax / 127.0f * scales[n]) + bias[n];
+            slack_of[m][n] = 1e-6 * (1 + size) + 1e-6;
+        } else {
+            expected[m][n] = sum + bias[n];
+            slack_of[m][n] = 1e-5 * (1 + size);
+        }
     }
-    *slack = 1e-6 * (1 + size) + 1e-6;
-    if (kind == PQ_KIND_I8 || kind == PQ_KIND_I4)
-        return (float)(int32_t)sum * (absmax / 127.0f * scales[n]) + bias[n];
-    *slack = 1e-5 * (1 + size);
-    return sum + bias[n];
 }
 
 /* Rows of x in parts of tiles: part i is rows first[i] .. first[i + 1] - 1. */
@@ -173,7 +182,8 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
         for (int n = 0; n < N + 3; n++) {
             double slack = 0, want = base[r][n];
             if (r < m && n < N) {
-                want = expected(kind, group, r, n, &slack);
+                want = expected[r][n];
+                slack = slack_of[r][n];
                 if (fabs(twice[r][n] - want) > slack)
                     FAIL("kind %d second product %d %d: %g, not %g", kind, r, n, twice[r][n], want);
                 double v = twice[r][n], silu = v / (1 + exp(-v)) * v;
@@ -195,6 +205,8 @@ static void product(enum pq_kind kind, int group, int m, int threads, bool add) 
 static void all_sizes(enum pq_kind kind, int group) {
     static const int ms[] = {1, 2, 4, 5, 12, 13, 29, M};
     fill(kind == PQ_KIND_I4);
+    for (int m = 0; m < M; m++)
+        expect_row(kind, group, m);
     for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
         ops = pq_ops_get((enum pq_isa)isa);
         for (int i = 0; i < 8 && (int)ops->isa == isa; i++)
