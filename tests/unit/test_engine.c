@@ -340,7 +340,8 @@ static void test_batches_and_threads_do_not_matter_int8_cache(void) {
 static void test_long_pasts_do_not_matter(void) {
     long_pasts(PQ_PRECISION_NATIVE, PQ_KV_NATIVE);
     long_pasts(PQ_PRECISION_NATIVE, PQ_KV_INT8);
-    long_pasts(PQ_PRECISION_FP32, PQ_KV_NATIVE);
+    if (!SANITIZED)
+        long_pasts(PQ_PRECISION_FP32, PQ_KV_NATIVE);
 }
 
 static void same_on_every_isa(const struct pq_checkpoint *from, enum pq_kv_format kv) {
@@ -450,9 +451,10 @@ int main(void) {
     RUN(test_bf16_logits_are_near_golden);
     RUN(test_int8_cache_is_near_golden);
     RUN(test_int8_cache_is_half_as_large);
-    if (!SANITIZED)
+    if (!SANITIZED) {
         RUN(test_fp32_replies_match_golden);
-    RUN(test_bf16_replies_match_golden);
+        RUN(test_bf16_replies_match_golden);
+    }
     RUN(test_batches_and_threads_do_not_matter_bf16);
     RUN(test_batches_and_threads_do_not_matter_fp32);
     RUN(test_batches_and_threads_do_not_matter_int8_cache);
