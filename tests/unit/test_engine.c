@@ -447,14 +447,14 @@ int main(void) {
     }
     for (int i = 0; i < LONG; i++)
         text[i] = i == 0 ? 1 : 35 + i * 37 % 1300;
-    RUN(test_fp32_logits_match_golden);
-    RUN(test_bf16_logits_are_near_golden);
-    RUN(test_int8_cache_is_near_golden);
-    RUN(test_int8_cache_is_half_as_large);
     if (!SANITIZED) {
+        RUN(test_fp32_logits_match_golden);
+        RUN(test_bf16_logits_are_near_golden);
+        RUN(test_int8_cache_is_near_golden);
         RUN(test_fp32_replies_match_golden);
         RUN(test_bf16_replies_match_golden);
     }
+    RUN(test_int8_cache_is_half_as_large);
     RUN(test_batches_and_threads_do_not_matter_bf16);
     RUN(test_batches_and_threads_do_not_matter_fp32);
     RUN(test_batches_and_threads_do_not_matter_int8_cache);
