@@ -181,7 +181,7 @@ static bool is_tried(enum pq_isa isa, int group) {
     if (isa == PQ_ISA_C && (emulated() || SANITIZED))
         return false;
     if (emulated())
-        return best ? group == 2 || group == 7 : group == 2;
+        return group == 2 || (best && group == 7);
     return best || group == 7;
 }
 
