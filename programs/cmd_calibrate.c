@@ -59,7 +59,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_FLOAT,
      .value = "P",
      FIELD(top_p),
-     .min = 0.0001,
+     .min = 0,
      .max = 1,
      .help = "sample among the likeliest tokens that make up P"},
     {.name = "text",

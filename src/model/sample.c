@@ -19,14 +19,14 @@ struct pq_sampler {
 };
 
 static enum pq_status check(const struct pq_sampler_options *o, int vocab, struct pq_err *err) {
-    if (!(o->temperature >= 0 && o->temperature <= 100))
-        return pq_fail(err, PQ_EINVAL, "temperature must be 0 to 100, not %g", o->temperature);
+    if (!(o->temperature >= 0 && o->temperature <= 1000))
+        return pq_fail(err, PQ_EINVAL, "temperature must be 0 to 1000, not %g", o->temperature);
     if (o->top_k < 0)
         return pq_fail(err, PQ_EINVAL, "top_k must not be negative, but is %d", o->top_k);
-    if (!(o->top_p > 0 && o->top_p <= 1))
-        return pq_fail(err, PQ_EINVAL, "top_p must be above 0 and at most 1, not %g", o->top_p);
-    if (!(o->repetition_penalty > 0 && o->repetition_penalty <= 100))
-        return pq_fail(err, PQ_EINVAL, "repetition_penalty must be above 0 and at most 100, not %g",
+    if (!(o->top_p >= 0 && o->top_p <= 1))
+        return pq_fail(err, PQ_EINVAL, "top_p must be 0 to 1, not %g", o->top_p);
+    if (!(o->repetition_penalty >= 0.001f && o->repetition_penalty <= 1000))
+        return pq_fail(err, PQ_EINVAL, "repetition_penalty must be 0.001 to 1000, not %g",
                        o->repetition_penalty);
     if (vocab < 1)
         return pq_fail(err, PQ_EINVAL, "a vocabulary of %d tokens", vocab);
@@ -71,7 +71,7 @@ static double uniform(struct pq_sampler *s) {
 static int32_t greedy(const float *logits, int vocab) {
     int32_t best = 0;
     for (int32_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best])
+        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
             best = i;
     return best;
 }
@@ -94,49 +94,57 @@ static int by_logit(const void *a, const void *b) {
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* The ids that can be drawn, best first.  Without top-k and top-p all can, in any order; with top-p
+/* What an id weighs beside the likeliest one. */
+static double weight(const struct pq_sampler *s, float logit, float top) {
+    return exp((double)(logit - top) / s->options.temperature);
+}
+
+/* The ids that can be drawn, best first, and what top-p is a share of: *sum, the weights of those
+ * that top-k leaves.  Without top-k and top-p all can be drawn, in any order; with top-p alone
  * those below (1 - p) / vocab times the sum are left out of the sort: all of them together weigh
- * less than what top-p drops. */
-static int collect(struct pq_sampler *s, const float *logits) {
+ * less than what top-p drops.  Logits that are not numbers are left out. */
+static int collect(struct pq_sampler *s, const float *logits, float top, double *sum) {
     const struct pq_sampler_options *o = &s->options;
-    bool sorted = o->top_k > 0 || o->top_p < 1;
-    float top = logits[greedy(logits, s->vocab)], floor = -INFINITY;
-    if (o->top_k == 0 && o->top_p < 1) {
-        double sum = 0;
-        for (int i = 0; i < s->vocab; i++)
-            sum += exp((double)(logits[i] - top) / o->temperature);
-        floor = top + o->temperature * (float)log(sum * (1 - o->top_p) / s->vocab);
-    }
+    float floor = -INFINITY;
+    *sum = 0;
+    for (int i = 0; i < s->vocab; i++)
+        if (!isnan(logits[i]))
+            *sum += weight(s, logits[i], top);
+    if (o->top_k == 0 && o->top_p < 1)
+        floor = top + o->temperature * (float)log(*sum * (1 - o->top_p) / s->vocab);
     int n = 0;
     for (int32_t i = 0; i < s->vocab; i++)
         if (logits[i] >= floor)
             s->candidates[n++] = (struct candidate){logits[i], i};
-    if (sorted)
+    if (o->top_k > 0 || o->top_p < 1)
         qsort(s->candidates, (size_t)n, sizeof *s->candidates, by_logit);
-    return o->top_k > 0 && o->top_k < n ? o->top_k : n;
+    if (o->top_k == 0 || o->top_k >= n)
+        return n;
+    *sum = 0;
+    for (int i = 0; i < o->top_k; i++)
+        *sum += weight(s, s->candidates[i].logit, top);
+    return o->top_k;
 }
 
 /* top-k, then top-p: the fewest best candidates whose probabilities reach p (Holtzman et al.,
  * arXiv:1904.09751 eq. 2), then a draw among them. */
 static int32_t draw(struct pq_sampler *s, const float *logits) {
-    int n = collect(s, logits);
+    int32_t best = greedy(logits, s->vocab);
+    float top = logits[best];
+    if (!isfinite(top))
+        return best;
+    double sum, kept = 0;
+    int n = collect(s, logits, top, &sum), last = 0;
     const struct candidate *c = s->candidates;
-    float top = c[0].logit;
-    for (int i = 1; i < n; i++)
-        top = c[i].logit > top ? c[i].logit : top;
-    double sum = 0, kept = 0;
-    for (int i = 0; i < n; i++)
-        sum += exp((double)(c[i].logit - top) / s->options.temperature);
-    int last = 0;
     for (int i = 0; i < n; i++) {
-        kept += exp((double)(c[i].logit - top) / s->options.temperature);
+        kept += weight(s, c[i].logit, top);
         last = i;
         if (s->options.top_p < 1 && kept >= s->options.top_p * sum)
             break;
     }
     double left = uniform(s) * kept;
     for (int i = 0; i < last; i++) {
-        left -= exp((double)(c[i].logit - top) / s->options.temperature);
+        left -= weight(s, c[i].logit, top);
         if (left < 0)
             return c[i].id;
     }

@@ -89,6 +89,49 @@ static void test_top_p(void) {
     counts_follow(want);
 }
 
+/* Many ids that top-p drops, each too light to be looked at, together heavy: p is a share of all.
+ */
+static void test_top_p_is_a_share_of_all(void) {
+    double want[VOCAB] = {0.40 / 0.51, 0.11 / 0.51};
+    logits[0] = logf(0.40f);
+    logits[1] = logf(0.11f);
+    for (int i = 2; i < VOCAB; i++)
+        logits[i] = logf(0.49f / (VOCAB - 2) * 0.98f);
+    logits[2] = logf(0.49f / (VOCAB - 2) * (1 + 0.02f * (VOCAB - 3)));
+    struct pq_sampler_options o = plain;
+    o.top_p = 0.5f;
+    draw(o);
+    counts_follow(want);
+    memset(want, 0, sizeof want);
+    want[0] = 1;
+    o.top_p = 0;
+    draw(o);
+    counts_follow(want);
+}
+
+/* Whatever the logits are, an id is drawn that can be. */
+static void test_logits_that_are_no_numbers(void) {
+    struct pq_sampler_options o[] = {plain, plain, plain, plain};
+    o[1].top_k = 3;
+    o[2].top_p = 0.5f;
+    o[3].temperature = 0;
+    for (int i = 0; i < 4; i++) {
+        fill();
+        for (int j = 0; j < VOCAB; j += 2)
+            logits[j] = NAN;
+        draw(o[i]);
+        for (int j = 0; j < VOCAB; j += 2)
+            CHECK(counts[j] == 0);
+        logits[7] = INFINITY;
+        draw(o[i]);
+        CHECK(counts[7] == DRAWS);
+        for (int j = 0; j < VOCAB; j++)
+            logits[j] = NAN;
+        draw(o[i]);
+        CHECK(counts[0] == DRAWS);
+    }
+}
+
 static void test_greedy_takes_the_first_of_equals(void) {
     struct pq_sampler_options o = plain;
     o.temperature = 0;
@@ -146,7 +189,7 @@ static void test_bad_settings_are_refused(void) {
     o.temperature = -1;
     CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL && strstr(err.text, "-1"));
     o = plain;
-    o.top_p = 0;
+    o.top_p = -0.1f;
     CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL);
     o.top_p = NAN;
     CHECK(pq_sampler_open(&s, VOCAB, &o, &err) == PQ_EINVAL);
@@ -162,6 +205,8 @@ int main(void) {
     RUN(test_temperature);
     RUN(test_top_k);
     RUN(test_top_p);
+    RUN(test_top_p_is_a_share_of_all);
+    RUN(test_logits_that_are_no_numbers);
     RUN(test_greedy_takes_the_first_of_equals);
     RUN(test_repetition_penalty);
     RUN(test_a_seed_is_a_stream);
