@@ -1,7 +1,7 @@
 /* panq.h - the public interface of panq: low-bit inference and quantization of openPangu models.
  *
  * Objects
- *   pq_pool       worker threads, shared by everything that is given it
+ *   pq_pool       worker threads, for everything that is given it, one call at a time
  *   pq_tokenizer  text to ids and back, and the chat template; immutable
  *   pq_model      the weights, packed for this machine; immutable, shared by contexts
  *   pq_context    the KV cache and scratch of a set of sequences; one thread drives it
@@ -46,7 +46,8 @@ struct pq_err {
 
 struct pq_pool;
 
-/* threads: how many run a parallel section, the caller included; 0 = one per processor. */
+/* threads: how many run a parallel section, the caller included; 0 = one per processor.  A pool
+ * serves one call at a time: whoever shares it between threads of their own takes turns. */
 enum pq_status pq_pool_open(struct pq_pool **out, int threads, struct pq_err *err);
 void pq_pool_close(struct pq_pool *pool);
 int pq_pool_threads(const struct pq_pool *pool);
@@ -150,7 +151,8 @@ struct pq_generation_config {
 struct pq_checkpoint;
 
 /* Map a Hugging Face directory and validate all of it: config.json, every offset, shape and type
- * of model.safetensors or of the shards its index names.  Nothing is read but headers. */
+ * of model.safetensors or of the shards its index names.  Of data nothing is read but what says how
+ * others are laid out; whether panels are this machine's is left to pq_model_open. */
 enum pq_status pq_checkpoint_open(struct pq_checkpoint **out, const char *dir, struct pq_err *err);
 void pq_checkpoint_close(struct pq_checkpoint *ckpt);
 const struct pq_config *pq_checkpoint_config(const struct pq_checkpoint *ckpt);
@@ -181,8 +183,8 @@ int pq_tokenizer_vocab(const struct pq_tokenizer *tok);
  * nothing for Qwen.  *ids is malloc'd for the caller to free.  What does not come back by
  * pq_decode: with tokenizer.model a U+2581, which has the ids of a space and decodes as one; with
  * tokenizer.json what NFC changes, where it is asked for, and bytes that the vocabulary has no
- * token for, which are left out.  The ids are those of Hugging Face's tokenizers 0.23.
- * Texts over 512 MiB are PQ_EINVAL. */
+ * token for, which are left out; with either the spaces that it adds in front or takes away.  The
+ * ids are those of Hugging Face's tokenizers 0.23. Texts over 512 MiB are PQ_EINVAL. */
 enum pq_status pq_encode(const struct pq_tokenizer *tok, const char *text, size_t len, bool bos,
                          int32_t **ids, int *n, struct pq_err *err);
 /* ids [n] to the exact bytes they stand for, NUL-terminated and malloc'd; *len excludes the NUL.
@@ -210,10 +212,10 @@ bool pq_chat_has_mode(const struct pq_tokenizer *tok, const struct pq_config *co
                       enum pq_think think);
 
 /* messages [n], n >= 1, then the opening of the assistant's turn, to ids, BOS in front where the
- * template has it.  A system turn comes first, the template's own where the messages have none. The
- * last user turn's mode is the reply's.  Added tokens in the messages' texts are recognised, as by
- * the published templates.  PQ_EUNSUPPORTED: there is no template that panq knows, or it lacks a
- * message's role or mode. */
+ * template has it.  A system turn comes first: the template's own, where it has one, unless the
+ * first message is a system turn. The last user turn's mode is the reply's.  Added tokens in the
+ * messages' texts are recognised, as by the published templates.  PQ_EUNSUPPORTED: there is no
+ * template that panq knows, or it lacks a message's role or mode. */
 enum pq_status pq_chat_encode(const struct pq_tokenizer *tok, const struct pq_message *messages,
                               int n, int32_t **ids, int *n_ids, struct pq_err *err);
 
@@ -312,6 +314,7 @@ struct pq_feed {
  * Errors: PQ_EINVAL, PQ_ERANGE; no sequence has advanced then. */
 enum pq_status pq_forward(struct pq_context *ctx, const struct pq_feed *feeds, int n, float *logits,
                           struct pq_err *err);
+/* 0 <= sequence < options.sequences, for both. */
 int pq_sequence_length(const struct pq_context *ctx, int sequence);
 /* Forget all but the first `length` tokens; 0 frees the slot for another sequence. */
 void pq_sequence_truncate(struct pq_context *ctx, int sequence, int length);
@@ -361,10 +364,10 @@ void pq_context_profile(struct pq_context *ctx, struct pq_profile *profile);
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
 struct pq_sampler_options {
-    float temperature;        /* 0 = greedy */
+    float temperature;        /* 0 to 1000; 0 = greedy */
     int top_k;                /* 0 = off */
-    float top_p;              /* 1 = off */
-    float repetition_penalty; /* 1 = off; CTRL, arXiv:1909.05858 section 4.1 */
+    float top_p;              /* 0 to 1; 1 = off */
+    float repetition_penalty; /* 0.001 to 1000; 1 = off; CTRL, arXiv:1909.05858 section 4.1 */
     uint64_t seed;
 };
 
@@ -373,7 +376,8 @@ enum pq_status pq_sampler_open(struct pq_sampler **out, int vocab,
                                const struct pq_sampler_options *options, struct pq_err *err);
 void pq_sampler_close(struct pq_sampler *sampler);
 /* The next id from logits [vocab], which are left as they were; history [n] is what the penalty
- * looks at.  Greedy takes the lowest id among equals. */
+ * looks at.  Greedy takes the lowest id among equals.  A logit that is no number is that of the
+ * last choice: an id is drawn whatever they are, and the greatest where that is infinite. */
 int32_t pq_sample(struct pq_sampler *sampler, const float *logits, const int32_t *history, int n);
 
 /* ---- Traces ---------------------------------------------------------------------------------- */
@@ -514,7 +518,8 @@ enum pq_status pq_pack(const char *dir, const char *out, const struct pq_pack_op
 
 /* ---- The machine ----------------------------------------------------------------------------- */
 
-/* What this machine can do with the pool's threads, measured now (about a quarter of a second). */
+/* What this machine can do with the pool's threads, measured now: a second, or a few where memory
+ * is slow, and 512 MiB of memory; up to 2 GiB for more than 8 threads. */
 struct pq_machine {
     char cpu[64];     /* the processor's own name */
     enum pq_isa isa;  /* that the peaks were measured with */

@@ -4,14 +4,13 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum pq_status pq_map_open(struct pq_map *out, const char *path, struct pq_err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is not waited for */
     if (fd < 0)
         return pq_fail(err, PQ_EIO, "%s: cannot open: %s", path, strerror(errno));
     struct stat st;

@@ -12,7 +12,8 @@ struct pq_map {
 /* Map the regular file at path.  A file that shrinks afterwards faults: nothing can be done. */
 enum pq_status pq_map_open(struct pq_map *out, const char *path, struct pq_err *err);
 void pq_map_close(struct pq_map *map);
-/* Tell the kernel that data [bytes] of the map will not be wanted soon: its pages leave memory. */
+/* Tell the kernel that data [bytes] of the map will not be wanted soon: its pages leave
+ * the process. */
 void pq_map_forget(const struct pq_map *map, const void *data, size_t bytes);
 
 /* Tell the kernel that data [bytes] of the map, all of it, will be wanted soon: it is read ahead,

@@ -40,8 +40,8 @@ struct pq_linear {
     size_t panel_bytes;    /* and of all of it */
     size_t stride;         /* from a panel to the next, a gate's or a gated linear's in between */
     unsigned char *panels; /* aligned to 64 bytes */
-    /* What a thread multiplies after its share of this one: the share's last panel fetches the
-     * first of it.  NULL: not known. */
+    /* What a thread multiplies after its share of this one: more than PQ_FEW rows of the share's
+     * last panel fetch the first of it.  NULL: not known. */
     const struct pq_linear *next;
 };
 

@@ -10,10 +10,12 @@
 
 enum {
     TRIALS = 7,
-    /* Bytes that threads read between them.  Of half as many a cache of 32 MB gives a twentieth. */
-    STREAM = 512 << 20,
-    LEAST_STREAM = 64 << 20, /* of each of many */
+    STREAM = 64 << 20, /* bytes that each of many threads reads ... */
 };
+
+/* ... between all of them, at least and at most.  Of half the least a cache of 32 MB gives a
+ * twentieth. */
+static const size_t least_stream = (size_t)512 << 20, most_stream = (size_t)2 << 30;
 
 static double now(void) {
     struct timespec t;
@@ -110,9 +112,9 @@ static void processor_name(char *out, size_t size) {
 static enum pq_status measure_read(double *read_gbs, struct pq_pool *pool, struct pq_err *err) {
     double rates[TRIALS];
     struct pq_arena arena;
-    size_t threads = (size_t)pq_pool_threads(pool), each = STREAM / threads / 4096 * 4096;
-    if (each < LEAST_STREAM)
-        each = LEAST_STREAM;
+    size_t threads = (size_t)pq_pool_threads(pool), all = threads * STREAM;
+    all = all < least_stream ? least_stream : all > most_stream ? most_stream : all;
+    size_t each = all / threads / 4096 * 4096;
     PQ_TRY(pq_arena_open(&arena, threads * each, false, "the bandwidth probe", err));
     struct probe probe = {.stream = arena.base, .each = each};
     pq_pool_run(pool, (int)threads, fill_task, &probe);

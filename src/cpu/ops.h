@@ -15,8 +15,8 @@
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
- * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that tiles
- * of the next panel will need; and the rows y [rows][PQ_NR], ldy apart, that its sums will end in,
+ * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that will be
+ * needed next, of the next panel or, where rows are few, of its own; and the rows y [rows][PQ_NR], ldy apart, that its sums will end in,
  * to be written, if `ends` is not NULL and the kernels say so (fetch_ends).  It never reads them.
  *
  * What tile kernels sum in acc [rows][PQ_NR] is the same for every ISA; integer sums are exact,
@@ -51,7 +51,7 @@ struct pq_ends { /* see above */
 enum { PQ_FETCH_DISTANCE = 6144 }; /* bytes */
 
 /* acc[r][c] = sum_j x[r][j] * (w[c][j] - 128), x in -127..127, w uint8 = code + 128, j < 4 * units.
- * start[r] is what pq_start_fn says of the row.  Exact while |sum| < 2^31: k <= 66000. */
+ * start[r] is what pq_start_fn says of the row.  Exact while |sum| < 2^31: k <= 132000. */
 typedef void pq_tile_i8_fn(int32_t *acc, int rows, const int32_t *start, const void *x,
                            const void *w, int units, struct pq_ahead ahead,
                            const struct pq_ends *ends);
