@@ -42,7 +42,7 @@ LIB_C += $(if $(ARCH_DIR),$(wildcard src/cpu/$(ARCH_DIR)/*.c))
 LIB_OBJ := $(LIB_C:%.c=$(BUILD)/%.o) $(LIB_CC:%.cc=$(BUILD)/%.o)
 
 # An ISA file is compiled for what its suffix names; those of LANES, plain C, once for each ISA.
-LANES := elementwise rounding attend
+LANES := elementwise rounding attend tile_f32
 AVX2 := -mavx2 -mfma -mf16c
 AVXVNNI := $(AVX2) -mavxvnni
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512

@@ -2,7 +2,6 @@
 #include "cpu/hadamard.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static bool is_prime(int q) {
     for (int d = 2; d * d <= q; d++)

@@ -264,13 +264,25 @@ static void tile_bf16_rows_agree(void) {
     }
 }
 
+/* The tile's formula, one output at a time: its sources are one for all of x86, plain C's too. */
+static void multiply_f32(float *acc, int rows, bool add, const float *xs, const float *ws,
+                         int units) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < PQ_NR; c++) {
+            float sum = add ? acc[r * PQ_NR + c] : 0;
+            for (int i = 0; i < units; i++)
+                sum += xs[i * rows + r] * ws[i * PQ_NR + c];
+            acc[r * PQ_NR + c] = sum;
+        }
+}
+
 static void check_tile_f32(int rows, int units, bool add) {
     float a[PQ_MR * PQ_NR + GUARD], b[PQ_MR * PQ_NR + GUARD];
     fill_floats((float *)x, (size_t)units * rows, 2);
     fill_floats((float *)w, (size_t)units * PQ_NR, 2);
     fill_floats(a, PQ_MR * PQ_NR + GUARD, 1);
     memcpy(b, a, sizeof a);
-    pq_tile_f32_c(a, rows, add, x, w, units, ahead(w));
+    multiply_f32(a, rows, add, (float *)x, (float *)w, units);
     ops->tile_f32(b, rows, add, x, w, units, ahead(w));
     int i = first_difference(a, b, PQ_MR * PQ_NR + GUARD);
     if (i >= 0)

@@ -4,8 +4,6 @@
 #include "cpu/arm/codes.h"
 #include "cpu/kernels.h"
 
-#include <string.h>
-
 /* At most: 12 sums of a block, 6 of all, two parts of a code, activations. */
 enum { ROWS = 3, VECS = 4 };
 
