@@ -169,14 +169,21 @@ static void count_trace(struct pq_calibrate_count *counts, const struct pq_trace
     c->answer += t->n - t->answer;
 }
 
+static int least(int a, int b) {
+    return a < b ? a : b;
+}
+
+/* The last token of a reply that the context ended was never fed: the model has no position for it,
+ * nor whoever takes the trace. */
 static void write_all(const struct session *s, FILE *file) {
     for (int i = 0; i < s->n_jobs; i++) {
         const struct pq_job *job = &s->jobs[i];
+        int n = least(job->n + job->tokens, s->engine.config->max_positions);
         struct pq_trace t = {.mode = (enum pq_trace_mode)s->modes[i % s->n_modes],
                              .ids = job->prompt,
-                             .n = job->n + job->tokens,
+                             .n = n,
                              .prompt = job->n,
-                             .answer = job->n + job->answer};
+                             .answer = least(job->n + job->answer, n)};
         write_trace(file, &t, job->ids);
         count_trace(s->counts, &t);
         s->counts[t.mode].cut += !job->ended;
@@ -187,20 +194,15 @@ static void write_all(const struct session *s, FILE *file) {
     }
 }
 
-static enum pq_status write_traces(const struct session *s, struct pq_err *err) {
-    struct pq_output out;
-    enum pq_status status = pq_output_open(&out, s->options->out, err);
-    if (status != PQ_OK)
-        return status;
-    write_all(s, out.file);
-    return pq_output_close(&out, PQ_OK, err);
-}
-
 enum pq_status pq_calibrate(struct pq_calibrate_count *counts,
                             const struct pq_calibrate_options *options, const char *dir,
                             struct pq_err *err) {
     struct session s = {.options = options, .counts = counts};
-    enum pq_status status = pq_pool_open(&s.pool, options->engine.threads, err);
+    struct pq_output out;
+    enum pq_status status = pq_output_open(&out, options->out, err); /* before hours of work */
+    if (status != PQ_OK)
+        return status;
+    status = pq_pool_open(&s.pool, options->engine.threads, err);
     if (status == PQ_OK)
         status = pq_engine_open(&s.engine, dir, &options->engine, s.pool, err);
     if (status == PQ_OK)
@@ -208,7 +210,7 @@ enum pq_status pq_calibrate(struct pq_calibrate_count *counts,
     if (status == PQ_OK && options->prompts)
         status = generate(&s, err);
     if (status == PQ_OK)
-        status = write_traces(&s, err);
+        write_all(&s, out.file);
     close_session(&s);
-    return status;
+    return pq_output_close(&out, status, err);
 }

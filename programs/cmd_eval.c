@@ -112,7 +112,7 @@ static const struct pq_option options[] = {
      FIELD(timeout),
      .min = 0.1,
      .max = 3600,
-     .help = "seconds of processor time that a program may take (default 10)"},
+     .help = "seconds of processor time that a program may take, rounded up (default 10)"},
     {.name = "replies",
      .kind = PQ_OPTION_TEXT,
      .value = "FILE",
@@ -256,7 +256,7 @@ static int main_eval(const struct pq_command *command, int argc, char **argv) {
     if (o.baseline)
         status = pq_run_read(&baseline, o.baseline, &err);
     if (status == PQ_OK)
-        status = pq_evaluate(&run, &o, dir, &err);
+        status = pq_evaluate(&run, &o, dir, o.baseline ? &baseline : NULL, &err);
     if (status == PQ_OK)
         code = print_results(&o, &run, o.baseline ? &baseline : NULL);
     else if (status == PQ_ECANCELLED && o.out)

@@ -3,6 +3,7 @@
 #include "engine.h"
 #include "fidelity.h"
 #include "fidelity_page.h"
+#include "output.h"
 #include "report.h"
 #include "windows.h"
 
@@ -222,7 +223,7 @@ static int print_json(const struct session *s) {
 }
 
 /* The page of --out. */
-static enum pq_status write_page(const struct session *s, struct pq_err *err) {
+static enum pq_status write_page(const struct session *s, FILE *out, struct pq_err *err) {
     struct pq_fidelity_page page = {.dirs = s->dirs,
                                     .source =
                                         s->options->traces ? s->options->traces : s->options->text,
@@ -233,7 +234,7 @@ static enum pq_status write_page(const struct session *s, struct pq_err *err) {
     enum pq_status status = pq_tokenizer_open(&tok, s->dirs[0], err);
     page.tok = tok;
     if (status == PQ_OK)
-        status = pq_fidelity_write_page(s->options->out, &page, err);
+        status = pq_fidelity_write_page(out, &page, err);
     pq_tokenizer_close(tok);
     return status;
 }
@@ -243,6 +244,7 @@ static enum pq_status write_page(const struct session *s, struct pq_err *err) {
 static int main_fidelity(const struct pq_command *command, int argc, char **argv) {
     struct options o = {.window = 512, .windows = 32};
     struct session s = {.options = &o, .dirs = argv};
+    struct pq_output page = {0};
     struct pq_err err = {""};
     int n, code;
     if (!pq_options_parse(command, argc, argv, &o, &n, &code))
@@ -253,11 +255,15 @@ static int main_fidelity(const struct pq_command *command, int argc, char **argv
         return pq_usage_error(command, "--field has no meaning with --traces");
     s.models = n - 1;
     pq_progress_catch_interrupt();
+    if (o.out && pq_output_open(&page, o.out, &err) != PQ_OK) /* before hours of work */
+        return pq_error("%s", err.text);
     enum pq_status status = measure(&s, &err);
     if (status == PQ_OK)
         status = pq_fidelity_rows(s.rows, &s.n_rows, &s.fidelity, &err);
     if (status == PQ_OK && o.out)
-        status = write_page(&s, &err);
+        status = write_page(&s, page.file, &err);
+    if (o.out)
+        status = pq_output_close(&page, status, &err);
     if (status != PQ_OK) {
         code = pq_error("%s", err.text);
     } else if (o.json) {

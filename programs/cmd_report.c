@@ -1,11 +1,10 @@
 /* panq report - runs of panq eval side by side. */
 #include "commands.h"
+#include "output.h"
 #include "report.h"
 #include "results.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 struct report {
     const char *out, *baseline, *bench;
@@ -35,14 +34,14 @@ static const struct pq_option options[] = {
 };
 
 static int write_page(const char *path, const struct pq_results *results) {
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return pq_error("%s: %s", path, strerror(errno));
-    pq_results_html(file, results);
-    bool good = !ferror(file);
-    if (fclose(file) != 0 || !good)
-        return pq_error("%s cannot be written: %s", path, strerror(errno));
-    return PQ_EXIT_OK;
+    struct pq_output out;
+    struct pq_err err;
+    enum pq_status status = pq_output_open(&out, path, &err);
+    if (status == PQ_OK) {
+        pq_results_html(out.file, results);
+        status = pq_output_close(&out, status, &err);
+    }
+    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
 }
 
 static int main_report(const struct pq_command *command, int argc, char **argv) {

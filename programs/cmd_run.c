@@ -88,20 +88,20 @@ static double rate(int tokens, double seconds) {
     return seconds > 0 ? tokens / seconds : 0;
 }
 
-static enum pq_status print_result(const struct pq_engine *engine, const struct pq_generator *g,
-                                   const struct pq_generated *made) {
+static json_t *result_json(const struct pq_engine *engine, const struct pq_generator *g,
+                           const struct pq_generated *made) {
     int decoded = made->tokens > 1 ? made->tokens - 1 : 0; /* the first comes with the prefill */
-    json_t *json = json_pack(
-        "{s:i, s:i, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "prompt_tokens",
-        made->prompt_tokens, "tokens", made->tokens, "thinking", pq_reply_thinking(g->reply),
-        "content", pq_reply_content(g->reply), "finish_reason", made->ended ? "stop" : "length",
-        "timings", "load_s", engine->load_s, "prefill_s", made->prefill_s, "decode_s",
-        made->decode_s, "prefill_tok_s", rate(made->prompt_tokens, made->prefill_s), "decode_tok_s",
-        rate(decoded, made->decode_s));
-    return pq_print_json(json) == PQ_EXIT_OK ? PQ_OK : PQ_EIO;
+    return json_pack("{s:i, s:i, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "prompt_tokens",
+                     made->prompt_tokens, "tokens", made->tokens, "thinking",
+                     pq_reply_thinking(g->reply), "content", pq_reply_content(g->reply),
+                     "finish_reason", made->ended ? "stop" : "length", "timings", "load_s",
+                     engine->load_s, "prefill_s", made->prefill_s, "decode_s", made->decode_s,
+                     "prefill_tok_s", rate(made->prompt_tokens, made->prefill_s), "decode_tok_s",
+                     rate(decoded, made->decode_s));
 }
 
-static enum pq_status answer(const struct run *run, const struct pq_engine *engine,
+/* On standard output as it comes or, with --json, in *result, which is owned. */
+static enum pq_status answer(json_t **result, const struct run *run, const struct pq_engine *engine,
                              struct pq_pool *pool, struct pq_err *err) {
     struct pq_generator g = {0};
     struct pq_generated made;
@@ -128,7 +128,7 @@ static enum pq_status answer(const struct run *run, const struct pq_engine *engi
     if (!run->json)
         pq_stream_end(&stream);
     if (status == PQ_OK && run->json)
-        status = print_result(engine, &g, &made);
+        *result = result_json(engine, &g, &made);
     pq_generator_close(&g);
     pq_sampler_close(sampler);
     free(ids);
@@ -141,6 +141,7 @@ static int main_run(const struct pq_command *command, int argc, char **argv) {
     struct pq_engine engine = {0};
     struct pq_pool *pool = NULL;
     char *builtin = NULL;
+    json_t *result = NULL;
     int n, code;
     if (!pq_options_parse(command, argc, argv, &run, &n, &code))
         return code;
@@ -154,11 +155,13 @@ static int main_run(const struct pq_command *command, int argc, char **argv) {
     if (status == PQ_OK)
         status = pq_engine_open(&engine, run.dir, &run.engine, pool, &err);
     if (status == PQ_OK)
-        status = answer(&run, &engine, pool, &err);
+        status = answer(&result, &run, &engine, pool, &err);
     pq_engine_close(&engine);
     pq_pool_close(pool);
     free(builtin);
-    return status == PQ_OK ? PQ_EXIT_OK : pq_error("%s", err.text);
+    if (status != PQ_OK)
+        return pq_error("%s", err.text);
+    return run.json ? pq_print_json(result) : PQ_EXIT_OK;
 }
 
 const struct pq_command pq_command_run = {

@@ -4,6 +4,7 @@
 #include "jsonl.h"
 #include "loops.h"
 #include "report.h"
+#include "summary.h"
 #include "tally.h"
 #include "tasks.h"
 #include "verdicts.h"
@@ -19,6 +20,7 @@ enum { MODES = 3 };
 
 struct session {
     const struct pq_eval_options *options;
+    const struct pq_run *baseline; /* NULL: there is none */
     struct pq_run *run;
     struct pq_tasks tasks;
     const char *modes[MODES];
@@ -26,7 +28,7 @@ struct session {
     struct pq_answer *answers; /* [n] that the run lacks; owned */
     struct pq_job *jobs;       /* [n] what generates them; owned */
     int n, judged, passed;     /* of all rows of the run, these two */
-    json_t *replies;           /* of --replies; owned */
+    json_t *replies, *samples; /* of --replies, and which there were; owned */
     struct pq_judge *judge;
     struct pq_progress progress;
     double start;
@@ -264,9 +266,15 @@ static enum pq_status model_settings(json_t *settings, const struct session *s, 
 }
 
 static enum pq_status open_run(struct session *s, json_t *settings, struct pq_err *err) {
-    enum pq_status status = pq_run_open(s->run, s->options->out, settings, err);
+    const char *other = s->baseline ? pq_other_tasks(settings, s->baseline->settings) : NULL;
     size_t i;
     json_t *row;
+    if (other) {
+        json_decref(settings);
+        return pq_refuse(err, PQ_EINVAL, "%s, the baseline, is of other tasks: its \"%s\" differs",
+                         s->baseline->path, other);
+    }
+    enum pq_status status = pq_run_open(s->run, s->options->out, settings, err);
     if (status != PQ_OK)
         return status;
     s->judged = s->run->resumed;
@@ -309,6 +317,22 @@ static int text_number(const json_t *object, const char *key) {
     return (int)json_integer_value(json_object_get(object, key));
 }
 
+/* Which reply of its task and mode the row is: its number, or the first that `seen` does not have;
+ * -1: there was one with its number. */
+static int sample_of(json_t *seen, const json_t *row, const char *id, const char *mode) {
+    const json_t *given = json_object_get(row, "sample");
+    for (int sample = (int)json_integer_value(given);; sample++) {
+        json_t *key = json_sprintf("%s\n%s\n%d", mode, id, sample);
+        const char *text = json_string_value(key);
+        bool taken = json_object_get(seen, text) != NULL;
+        if (!taken)
+            json_object_set_new(seen, text, json_true());
+        json_decref(key);
+        if (given || !taken)
+            return taken ? -1 : sample;
+    }
+}
+
 static enum pq_status add_reply(struct session *s, const json_t *row, size_t number,
                                 struct pq_err *err) {
     const char *path = s->options->replies;
@@ -329,8 +353,12 @@ static enum pq_status add_reply(struct session *s, const json_t *row, size_t num
                                  : pq_refuse(err, PQ_EFORMAT,
                                              "%s: reply %zu is to task %s, which %s does not have",
                                              path, number, id, s->options->tasks);
-    struct pq_answer answer = {
-        .task = task, .mode = mode ? mode : "-", .sample = text_number(row, "sample")};
+    struct pq_answer answer = {.task = task, .mode = mode ? mode : "-"};
+    answer.sample = sample_of(s->samples, row, id, answer.mode);
+    if (answer.sample < 0)
+        return pq_refuse(err, PQ_EFORMAT,
+                         "%s: reply %zu is the second one to task %s with its mode and sample",
+                         path, number, id);
     if (pq_run_row(s->run, id, answer.mode, answer.sample))
         return PQ_OK;
     answer.reply = (struct pq_job){.content = strdup(content),
@@ -349,7 +377,8 @@ static enum pq_status judge_replies(struct session *s, struct pq_err *err) {
     enum pq_status status = PQ_OK;
     size_t n = json_array_size(s->replies);
     s->answers = calloc(n + 1, sizeof *s->answers);
-    if (!s->answers)
+    s->samples = json_object();
+    if (!s->answers || !s->samples)
         return pq_refuse(err, PQ_ENOMEM, "no memory for %zu replies", n);
     for (size_t i = 0; i < n && status == PQ_OK; i++) {
         const json_t *row = json_array_get(s->replies, i);
@@ -390,8 +419,9 @@ static enum pq_status evaluate_replies(struct session *s, struct pq_err *err) {
 }
 
 enum pq_status pq_evaluate(struct pq_run *out, const struct pq_eval_options *options,
-                           const char *dir, struct pq_err *err) {
-    struct session s = {.options = options, .run = out, .start = pq_seconds()};
+                           const char *dir, const struct pq_run *baseline, struct pq_err *err) {
+    struct session s = {
+        .options = options, .run = out, .baseline = baseline, .start = pq_seconds()};
     struct pq_sandbox *sandbox = NULL;
     int parallel = options->engine.threads;
     if (parallel == 0)
@@ -415,6 +445,7 @@ enum pq_status pq_evaluate(struct pq_run *out, const struct pq_eval_options *opt
     free(s.answers);
     free(s.jobs);
     json_decref(s.replies);
+    json_decref(s.samples);
     pq_tasks_free(&s.tasks);
     return status;
 }

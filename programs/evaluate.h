@@ -14,10 +14,11 @@ struct pq_eval_options {
     bool unsafe, json;
 };
 
-/* Run, or go on with, what options->out has, with the checkpoint in dir (NULL with --replies).
+/* Run, or go on with, what options->out has, with the checkpoint in dir (NULL with --replies).  A
+ * baseline of other tasks, or NULL for none, is refused before anything is done.
  * *out receives the run even when Ctrl-C, PQ_ECANCELLED, ended it before its time; it is to be
  * closed in any case. */
 enum pq_status pq_evaluate(struct pq_run *out, const struct pq_eval_options *options,
-                           const char *dir, struct pq_err *err);
+                           const char *dir, const struct pq_run *baseline, struct pq_err *err);
 
 #endif

@@ -1,6 +1,5 @@
 #include "fidelity_page.h"
 #include "html.h"
-#include "output.h"
 #include "plot.h"
 #include "report.h"
 
@@ -22,8 +21,8 @@ static const char *base_name(const char *dir) {
 static void write_row(FILE *out, const char *name, const struct pq_fidelity_row *row, int model,
                       bool first) {
     const struct pq_fidelity_summary *f = &row->model[model];
-    pq_html(out, "<tr%s><td>%s</td><td>%s</td><td>%s</td>", first ? " class=\"first\"" : "",
-            first ? name : "", row->mode, row->part);
+    pq_html(out, first ? "<tr class=\"first\">" : "<tr>");
+    pq_html(out, "<td>%s</td><td>%s</td><td>%s</td>", first ? name : "", row->mode, row->part);
     pq_html(out, "<td class=\"n\"><b>%.4g</b> <small>&plusmn; %.1g</small></td>", f->kl_mean,
             f->kl_error);
     pq_html(out, "<td class=\"n\">%.3g</td><td class=\"n\">%.3g</td>", f->kl_p99, f->kl_max);
@@ -211,13 +210,15 @@ static void write_channels(FILE *out, const struct pq_fidelity_page *page) {
     for (int m = 0; m < page->fidelity->models; m++) {
         struct channel found[CHANNELS] = {{0}};
         int n = find_channels(found, noise, m);
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
+            pq_html(out, i ? "<tr>" : "<tr class=\"first\">");
             pq_html(out,
-                    "<tr%s><td>%s</td><td class=\"n\">%d</td><td>%s</td><td class=\"n\">%d</td>"
+                    "<td>%s</td><td class=\"n\">%d</td><td>%s</td><td class=\"n\">%d</td>"
                     "<td class=\"n\">%.1f %%</td></tr>\n",
-                    i ? "" : " class=\"first\"", i ? "" : base_name(page->dirs[m + 1]),
-                    (found[i].point - 1) / 2, found[i].point % 2 ? "attention" : "MLP",
-                    found[i].channel, 100 * found[i].share);
+                    i ? "" : base_name(page->dirs[m + 1]), (found[i].point - 1) / 2,
+                    found[i].point % 2 ? "attention" : "MLP", found[i].channel,
+                    100 * found[i].share);
+        }
     }
     pq_html(out,
             "</tbody></table></div>\n<p class=\"note\">The channels of the residual stream that "
@@ -332,25 +333,21 @@ static void write_tokens(FILE *out, const struct pq_fidelity_page *page) {
 
 /* ---- The page -------------------------------------------------------------------------------- */
 
-enum pq_status pq_fidelity_write_page(const char *path, const struct pq_fidelity_page *page,
+enum pq_status pq_fidelity_write_page(FILE *out, const struct pq_fidelity_page *page,
                                       struct pq_err *err) {
-    struct pq_output to;
     char subtitle[512];
-    enum pq_status status = pq_output_open(&to, path, err);
-    if (status != PQ_OK)
-        return status;
     snprintf(subtitle, sizeof subtitle, "%d predictions in %d sequences of %s", page->fidelity->n,
              page->fidelity->traces->n, base_name(page->source));
     char title[256];
     snprintf(title, sizeof title, "Fidelity to %s", base_name(page->dirs[0]));
-    pq_html_begin(to.file, title, subtitle);
-    write_table(to.file, page);
-    pq_html(to.file, "<section><h2>Where predictions move</h2>\n<div class=\"cards\">\n");
-    write_sizes(to.file, page);
-    write_places(to.file, page);
-    pq_html(to.file, "</div></section>\n");
-    status = write_inside(to.file, page, err);
-    write_tokens(to.file, page);
-    pq_html_end(to.file);
-    return pq_output_close(&to, status, err);
+    pq_html_begin(out, title, subtitle);
+    write_table(out, page);
+    pq_html(out, "<section><h2>Where predictions move</h2>\n<div class=\"cards\">\n");
+    write_sizes(out, page);
+    write_places(out, page);
+    pq_html(out, "</div></section>\n");
+    enum pq_status status = write_inside(out, page, err);
+    write_tokens(out, page);
+    pq_html_end(out);
+    return status;
 }

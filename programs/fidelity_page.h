@@ -4,6 +4,8 @@
 
 #include "fidelity.h"
 
+#include <stdio.h>
+
 struct pq_fidelity_page {
     char *const *dirs;  /* [1 + models] the reference first */
     const char *source; /* the file of the text or the traces */
@@ -13,8 +15,7 @@ struct pq_fidelity_page {
     const struct pq_tokenizer *tok;
 };
 
-/* Write it to path, whole or not at all. */
-enum pq_status pq_fidelity_write_page(const char *path, const struct pq_fidelity_page *page,
+enum pq_status pq_fidelity_write_page(FILE *out, const struct pq_fidelity_page *page,
                                       struct pq_err *err);
 
 #endif

@@ -4,32 +4,30 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { MOST_BYTES = 1 << 30 };
 
-struct text {
-    char *bytes; /* [n] owned */
-    size_t n;
-};
-
-static enum pq_status read_text(struct text *text, const char *path, struct pq_err *err) {
-    gzFile file = gzopen(path, "rb");
+enum pq_status pq_jsonl_text(char **text, size_t *size, const char *path, struct pq_err *err) {
+    bool standard = strcmp(path, "-") == 0;
+    gzFile file = standard ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path, "rb");
     enum pq_status status = PQ_OK;
-    size_t size = 1 << 16;
+    size_t room = 1 << 16, n = 0;
+    char *bytes = NULL;
     int got = 1;
     if (!file)
         return pq_refuse(err, PQ_EIO, "%s: %s", path, strerror(errno));
     while (status == PQ_OK && got > 0) {
-        char *bytes = size <= MOST_BYTES ? realloc(text->bytes, size) : NULL;
-        if (!bytes) {
+        char *larger = room <= MOST_BYTES ? realloc(bytes, room + 1) : NULL;
+        if (!larger) {
             status = pq_refuse(err, PQ_EFORMAT, "%s has more than %d bytes", path, MOST_BYTES);
             break;
         }
-        text->bytes = bytes;
-        got = gzread(file, bytes + text->n, (unsigned)(size - text->n));
-        text->n += got > 0 ? (size_t)got : 0;
-        size += text->n == size ? size : 0;
+        bytes = larger;
+        got = gzread(file, bytes + n, (unsigned)(room - n));
+        n += got > 0 ? (size_t)got : 0;
+        room += n == room ? room : 0;
     }
     int error = Z_OK;
     const char *message = gzerror(file, &error);
@@ -37,7 +35,14 @@ static enum pq_status read_text(struct text *text, const char *path, struct pq_e
         status =
             pq_refuse(err, PQ_EIO, "%s: %s", path, error == Z_ERRNO ? strerror(errno) : message);
     gzclose(file);
-    return status;
+    if (status != PQ_OK) {
+        free(bytes);
+        return status;
+    }
+    bytes[n] = 0;
+    *text = bytes;
+    *size = n;
+    return PQ_OK;
 }
 
 /* One line, [length] without its newline, into array. */
@@ -62,13 +67,13 @@ static enum pq_status take_line(json_t *array, const char *line, size_t length, 
 }
 
 /* whole NULL: a torn last line is an error, and a last line needs no newline. */
-static enum pq_status take_lines(json_t *array, const struct text *text, const char *path,
+static enum pq_status take_lines(json_t *array, const char *text, size_t size, const char *path,
                                  size_t *whole, struct pq_err *err) {
     int number = 0;
-    for (size_t at = 0; at < text->n;) {
-        const char *line = text->bytes + at, *end = memchr(line, '\n', text->n - at);
-        size_t length = end ? (size_t)(end - line) : text->n - at;
-        bool last = at + length + 1 >= text->n;
+    for (size_t at = 0; at < size;) {
+        const char *line = text + at, *end = memchr(line, '\n', size - at);
+        size_t length = end ? (size_t)(end - line) : size - at;
+        bool last = at + length + 1 >= size;
         if (whole && !end)
             return PQ_OK;
         enum pq_status status = take_line(array, line, length, path, ++number, err);
@@ -82,10 +87,10 @@ static enum pq_status take_lines(json_t *array, const struct text *text, const c
 }
 
 /* All of text is one array of objects. */
-static enum pq_status take_array(json_t *array, const struct text *text, const char *path,
+static enum pq_status take_array(json_t *array, const char *text, size_t size, const char *path,
                                  struct pq_err *err) {
     json_error_t error;
-    json_t *all = json_loadb(text->bytes, text->n, 0, &error);
+    json_t *all = json_loadb(text, size, 0, &error);
     enum pq_status status = PQ_OK;
     size_t i;
     json_t *object;
@@ -102,24 +107,36 @@ static enum pq_status take_array(json_t *array, const struct text *text, const c
     return status;
 }
 
-static enum pq_status read_objects(json_t **out, size_t *whole, const char *path,
-                                   struct pq_err *err) {
-    struct text text = {0};
-    size_t blank = 0;
+/* whole as in take_lines. */
+static enum pq_status parse(json_t **out, size_t *whole, const char *text, size_t size,
+                            const char *name, struct pq_err *err) {
     json_t *array = json_array();
-    enum pq_status status =
-        array ? read_text(&text, path, err) : pq_refuse(err, PQ_ENOMEM, "no memory for %s", path);
-    while (blank < text.n && strchr(" \t\r\n", text.bytes[blank]) && text.bytes[blank])
-        blank++;
-    bool is_array = blank < text.n && text.bytes[blank] == '[';
-    if (status == PQ_OK)
-        status = is_array && !whole ? take_array(array, &text, path, err)
-                                    : take_lines(array, &text, path, whole, err);
-    free(text.bytes);
+    bool is_array = text[strspn(text, " \t\r\n")] == '[';
+    if (!array)
+        return pq_refuse(err, PQ_ENOMEM, "no memory for %s", name);
+    enum pq_status status = is_array && !whole ? take_array(array, text, size, name, err)
+                                               : take_lines(array, text, size, name, whole, err);
     if (status == PQ_OK)
         *out = array;
     else
         json_decref(array);
+    return status;
+}
+
+enum pq_status pq_jsonl_parse(json_t **out, const char *text, size_t size, const char *name,
+                              struct pq_err *err) {
+    return parse(out, NULL, text, size, name, err);
+}
+
+static enum pq_status read_objects(json_t **out, size_t *whole, const char *path,
+                                   struct pq_err *err) {
+    char *text;
+    size_t size;
+    enum pq_status status = pq_jsonl_text(&text, &size, path, err);
+    if (status != PQ_OK)
+        return status;
+    status = parse(out, whole, text, size, path, err);
+    free(text);
     return status;
 }
 

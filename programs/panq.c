@@ -1,7 +1,9 @@
 /* panq - low-bit inference and quantization of openPangu models: the commands. */
 #include "commands.h"
 #include "panq.h"
+#include "report.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +36,7 @@ static int unknown_command(const char *word) {
     return PQ_EXIT_USAGE;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
         return PQ_EXIT_USAGE;
@@ -57,4 +59,13 @@ int main(int argc, char **argv) {
         return PQ_EXIT_OK;
     }
     return unknown_command(word);
+}
+
+int main(int argc, char **argv) {
+    int code = run(argc, argv);
+    errno = 0;
+    if (code == PQ_EXIT_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        return pq_error("standard output cannot be written: %s",
+                        errno ? strerror(errno) : "an earlier part of it is lost");
+    return code;
 }

@@ -1,5 +1,4 @@
 #include "prompts.h"
-#include "input.h"
 #include "jsonl.h"
 #include "report.h"
 
@@ -98,9 +97,10 @@ static enum pq_status read_object(struct pq_prompts *prompts, const json_t *obje
     return status;
 }
 
-static enum pq_status read_json(struct pq_prompts *prompts, const char *path, struct pq_err *err) {
+static enum pq_status read_json(struct pq_prompts *prompts, const char *text, size_t size,
+                                const char *path, struct pq_err *err) {
     json_t *rows = NULL;
-    enum pq_status status = pq_jsonl_read(&rows, path, err);
+    enum pq_status status = pq_jsonl_parse(&rows, text, size, path, err);
     for (size_t i = 0; i < json_array_size(rows) && status == PQ_OK; i++)
         status = read_object(prompts, json_array_get(rows, i), (int)i + 1, path, err);
     json_decref(rows);
@@ -110,15 +110,13 @@ static enum pq_status read_json(struct pq_prompts *prompts, const char *path, st
 enum pq_status pq_prompts_read(struct pq_prompts *out, const char *path, struct pq_err *err) {
     struct pq_prompts prompts = {0};
     size_t size;
-    char *text = pq_read_input(path, &size, err);
-    if (!text)
-        return PQ_EIO;
+    char *text;
+    enum pq_status status = pq_jsonl_text(&text, &size, path, err);
+    if (status != PQ_OK)
+        return status;
     const char *start = text + strspn(text, " \t\r\n");
-    bool json =
-        *start == '{' || *start == '[' || memcmp(text, "\x1f\x8b", size < 2 ? size : 2) == 0;
-    enum pq_status status = PQ_OK;
-    if (json)
-        status = read_json(&prompts, path, err);
+    if (*start == '{' || *start == '[')
+        status = read_json(&prompts, text, size, path, err);
     else if (strlen(text) != size)
         status = pq_refuse(err, PQ_EFORMAT, "%s: there is a NUL in it", path);
     else

@@ -10,10 +10,8 @@ static bool same_text(const struct pq_run *a, const struct pq_run *b, const char
     return strcmp(pq_row_text(a->settings, key), pq_row_text(b->settings, key)) == 0;
 }
 
-/* Asked in the same way, too. */
 static bool same_tasks(const struct pq_run *a, const struct pq_run *b) {
-    return same_text(a, b, "tasks_fingerprint") && same_text(a, b, "split") &&
-           pq_row_number(a->settings, "shots") == pq_row_number(b->settings, "shots");
+    return !pq_other_tasks(a->settings, b->settings);
 }
 
 /* By its shape, for a quantized checkpoint has another name; replies from elsewhere have none. */
@@ -30,8 +28,11 @@ static bool same_model(const struct pq_run *a, const struct pq_run *b) {
 char *pq_precision_name(const json_t *settings, char out[48]) {
     const char *scheme = pq_row_text(settings, "scheme");
     bool fp32 = strcmp(pq_row_text(settings, "precision"), "fp32") == 0;
-    if (strcmp(scheme, "w4a8") == 0 && pq_row_number(settings, "group") != 32)
-        snprintf(out, 32, "W4A8 group %g", pq_row_number(settings, "group"));
+    double group = pq_row_number(settings, "group");
+    if (strcmp(scheme, "w4a8") == 0 && group == PQ_GROUP_CHANNEL)
+        snprintf(out, 32, "W4A8 channel");
+    else if (strcmp(scheme, "w4a8") == 0 && group != 32)
+        snprintf(out, 32, "W4A8 group %g", group);
     else if (fp32 && strcmp(scheme, "bf16") == 0)
         snprintf(out, 32, "FP32");
     else
@@ -152,7 +153,7 @@ static enum pq_status make_sets(struct pq_results *r, struct pq_err *err) {
             const char *split = pq_row_text(settings, "split");
             bool all = strcmp(split, "all") == 0;
             int shots = (int)pq_row_number(settings, "shots");
-            int used = snprintf(set->name, sizeof set->name, "%.120s%s%s",
+            int used = snprintf(set->name, sizeof set->name, "%.100s%s%.20s",
                                 pq_row_text(settings, "tasks"), all ? "" : ", ", all ? "" : split);
             if (shots > 0)
                 snprintf(set->name + used, sizeof set->name - (size_t)used, ", %d-shot", shots);

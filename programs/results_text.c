@@ -29,8 +29,10 @@ static void markdown_row(FILE *out, const struct pq_results *r, const struct pq_
         fprintf(out, " pass@%d %.1f %% |", s->k, 100 * s->passk);
     else
         fputs(" |", out);
+    if (result->compared && isfinite(c->retention))
+        fprintf(out, " %.1f %%", 100 * c->retention);
     if (result->compared)
-        fprintf(out, " %.1f %% | %d, %d | %.2g |", 100 * c->retention, c->lost, c->gained, c->p);
+        fprintf(out, " | %d, %d | %.2g |", c->lost, c->gained, c->p);
     else
         fputs(" | | |", out);
     fprintf(out, " %.0f |", s->thinking);

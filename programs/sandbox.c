@@ -127,6 +127,7 @@ static pid_t spawn(const char *const *argv, const int *fds, int n, double cpu, b
     pid_t pid = fork();
     if (pid != 0)
         return pid;
+    setpgid(0, 0); /* Ctrl-C is panq's, which lets it come to an end */
     for (int i = 0; i < n; i++)
         if (dup2(fds[i], i) != i)
             _exit(125);

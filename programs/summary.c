@@ -17,6 +17,15 @@ bool pq_row_true(const json_t *row, const char *key) {
     return json_is_true(json_object_get(row, key));
 }
 
+const char *pq_other_tasks(const json_t *settings, const json_t *other) {
+    static const char *const keys[] = {"tasks_fingerprint", "split", "shots"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(pq_row_text(settings, keys[i]), pq_row_text(other, keys[i])) != 0 ||
+            pq_row_number(settings, keys[i]) != pq_row_number(other, keys[i]))
+            return keys[i];
+    return NULL;
+}
+
 int pq_run_modes(const struct pq_run *run, const char *modes[PQ_RUN_MODES]) {
     static const char *const order[] = {"slow", "auto", "no"};
     const char *seen[PQ_RUN_MODES];

@@ -43,6 +43,10 @@ void pq_summarize(struct pq_summary *out, const struct pq_run *run, const char *
 void pq_compare(struct pq_comparison *out, const struct pq_run *run, const struct pq_run *baseline,
                 const char *mode);
 
+/* Of two runs' settings the first of those that make the tasks what they are, and how they are
+ * asked, that differs; NULL: replies can be compared. */
+const char *pq_other_tasks(const json_t *settings, const json_t *other);
+
 void pq_sum_sessions(struct pq_effort *out, const struct pq_run *run);
 
 /* As JSON; NULL when out of memory.  comparison may be NULL. */
