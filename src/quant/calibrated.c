@@ -149,9 +149,13 @@ static enum pq_status round_stage(struct pq_calibration *c, int layer, const str
                                   struct pq_err *err) {
     struct pq_factor factor = {0};
     int k = shape_of(c, stage->first).k;
-    bool factored = c->recipe->gptq && pq_factor_open(&factor, &c->moments.workspace, c->moments.h,
-                                                      k, DAMPING, true, NULL) == PQ_OK;
     enum pq_status status = PQ_OK;
+    if (c->recipe->gptq)
+        status =
+            pq_factor_open(&factor, &c->moments.workspace, c->moments.h, k, DAMPING, true, err);
+    bool factored = c->recipe->gptq && status == PQ_OK;
+    if (status == PQ_EFORMAT) /* the inputs are such that nothing is better than nearest */
+        status = PQ_OK;
     for (int i = 0; i < stage->n && status == PQ_OK; i++) {
         enum pq_linear_name which = stage->first + (enum pq_linear_name)i;
         status = round_linear(c, layer, which, factored ? &factor : NULL, &rounded[which], err);

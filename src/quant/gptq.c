@@ -385,12 +385,6 @@ static size_t place(struct state *s, char *memory) {
     return used;
 }
 
-size_t pq_gptq_bytes(const struct pq_gptq *gptq, int n) {
-    struct state s = {.g = gptq, .n = n};
-    set_sizes(&s);
-    return place(&s, NULL);
-}
-
 /* H_jj in units of its mean, and a little for columns without input, which otherwise would take
  * any step. */
 static void set_importance(struct state *s) {

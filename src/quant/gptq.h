@@ -46,9 +46,6 @@ struct pq_rounded_rows {
     double *powers;       /* [n] w^T H w, likewise */
 };
 
-/* What pq_gptq_rows holds in memory beside its arguments. */
-size_t pq_gptq_bytes(const struct pq_gptq *gptq, int n);
-
 /* Round n rows w [n][k], finite, on the pool.  Some hundred rows a call keep the matrices' share of
  * the time small.  Errors: PQ_ENOMEM. */
 enum pq_status pq_gptq_rows(const struct pq_gptq *gptq, const float *w, int n,

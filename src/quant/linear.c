@@ -3,6 +3,7 @@
 #include "base/nibbles.h"
 #include "model/group_scales.h"
 #include "quant/rtn.h"
+#include "quant/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,22 +138,6 @@ static void quantize_row(void *arg, int task, int thread) {
         pq_pack_groups(own->multipliers, s->groups, work->groups + row * s->group_bytes);
 }
 
-/* The sentence for the first weight of the source that is not finite, or for the transform. */
-static enum pq_status nonfinite(const struct work *work, struct pq_err *err) {
-    const struct pq_tensor *source = work->linear->source;
-    size_t k = (size_t)work->shape.k;
-    float *w = work->scratch[0].w;
-    for (int row = 0; row < work->shape.n; row++) {
-        pq_tensor_to_f32(source, (size_t)row * k, k, w);
-        int column = pq_rtn_nonfinite(w, work->shape.k);
-        if (column >= 0)
-            return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is %f at row %d, column %d",
-                           source->info.file, source->info.name, w[column], row, column);
-    }
-    return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is too large to be rotated", source->info.file,
-                   source->info.name);
-}
-
 static bool block_is_finite(const struct work *work, int rows) {
     for (int row = work->first; row < work->first + rows; row++)
         if (work->scales[(size_t)row * work->shape.scales] == 0)
@@ -170,7 +155,7 @@ static enum pq_status write_blocks(struct work *work, int block, struct pq_write
         int rows = s->n - work->first < block ? s->n - work->first : block;
         pq_pool_run(pool, rows, quantize_row, work);
         if (!block_is_finite(work, rows))
-            return nonfinite(work, err);
+            return pq_source_nonfinite(source, s->n, s->k, err);
         PQ_TRY(pq_writer_append(writer, work->codes, (size_t)rows * s->code_bytes, err));
         pq_map_forget(source->map, (const char *)source->data + (size_t)work->first * row_bytes,
                       (size_t)rows * row_bytes);

@@ -1,4 +1,5 @@
 #include "quant/source.h"
+#include "quant/rtn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,16 +26,40 @@ struct pq_largest pq_largest_linear(const struct pq_config *config) {
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
+enum pq_status pq_source_nonfinite(const struct pq_tensor *tensor, int n, int k,
+                                   struct pq_err *err) {
+    const struct pq_tensor_info *info = &tensor->info;
+    float *w = malloc((size_t)k * sizeof *w);
+    if (!w)
+        return pq_fail(err, PQ_ENOMEM, "%s: out of memory", info->name);
+    int row = 0, column = -1;
+    for (; row < n && column < 0; row++) {
+        pq_tensor_to_f32(tensor, (size_t)row * (size_t)k, (size_t)k, w);
+        column = pq_rtn_nonfinite(w, k);
+    }
+    float value = column < 0 ? 0 : w[column];
+    free(w);
+    if (column < 0)
+        return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is too large to be rotated", info->file,
+                       info->name);
+    return pq_fail(err, PQ_EFORMAT, "%s: tensor %s is %f at row %d, column %d", info->file,
+                   info->name, value, row - 1, column);
+}
+
 struct filling {
     const struct pq_transformed *matrix;
     float *w;
     double *temp; /* [threads][k] */
+    _Atomic bool nonfinite;
 };
 
 static void fill_row(void *arg, int row, int thread) {
-    const struct filling *f = arg;
+    struct filling *f = arg;
     size_t k = (size_t)f->matrix->k;
-    pq_transformed_row(f->matrix, row, f->w + (size_t)row * k, f->temp + (size_t)thread * k);
+    float *w = f->w + (size_t)row * k;
+    pq_transformed_row(f->matrix, row, w, f->temp + (size_t)thread * k);
+    if (pq_rtn_nonfinite(w, f->matrix->k) >= 0)
+        f->nonfinite = true;
 }
 
 enum pq_status pq_source_matrix(const struct pq_transform *source, const char *name,
@@ -43,12 +68,14 @@ enum pq_status pq_source_matrix(const struct pq_transform *source, const char *n
     PQ_TRY(pq_transformed_open(&matrix, source, name, pool, err));
     struct filling f = {.matrix = &matrix, .w = w};
     f.temp = malloc((size_t)pq_pool_threads(pool) * (size_t)matrix.k * sizeof *f.temp);
-    if (f.temp)
+    enum pq_status status = f.temp ? PQ_OK : pq_fail(err, PQ_ENOMEM, "%s: out of memory", name);
+    if (status == PQ_OK)
         pq_pool_run(pool, matrix.n, fill_row, &f);
+    if (f.nonfinite)
+        status = pq_source_nonfinite(matrix.source, matrix.n, matrix.k, err);
     pq_transformed_close(&matrix);
-    bool filled = f.temp != NULL;
     free(f.temp);
-    return filled ? PQ_OK : pq_fail(err, PQ_ENOMEM, "%s: out of memory", name);
+    return status;
 }
 
 enum pq_status pq_source_weights(const struct pq_transform *source, int layer,

@@ -22,7 +22,13 @@ struct pq_largest {
 };
 struct pq_largest pq_largest_linear(const struct pq_config *config);
 
-/* The matrix of a tensor's name to w [n][k], on the pool. */
+/* The error for a tensor [n][k] of which something cannot be quantized: PQ_EFORMAT, and the
+ * sentence names the first weight that is infinite or NaN, or says that rotating it was too much.
+ */
+enum pq_status pq_source_nonfinite(const struct pq_tensor *tensor, int n, int k,
+                                   struct pq_err *err);
+
+/* The matrix of a tensor's name to w [n][k], on the pool.  PQ_EFORMAT as above. */
 enum pq_status pq_source_matrix(const struct pq_transform *source, const char *name,
                                 struct pq_pool *pool, float *w, struct pq_err *err);
 /* The same of a linear. */
