@@ -146,8 +146,9 @@ static enum pq_status promote(struct pq_job *job, const struct pq_safetensors *e
                                 ? PQ_OK
                                 : pq_fail(err, PQ_ENOMEM, "out of memory");
     if (status == PQ_OK)
-        status = pq_sensitivity(&job->transform, &job->config, group, job->traces, embedding,
-                                job->pool, &job->progress, loss, err);
+        status = pq_sensitivity(&job->transform, &job->config, group, job->traces,
+                                job->recipe.mode_weight, embedding, job->pool, &job->progress, loss,
+                                err);
     for (int i = 0; i < n && status == PQ_OK; i++) {
         struct pq_linear_shape shape =
             pq_linear_shape_of(&job->config, (enum pq_linear_name)(i % PQ_LINEARS));
@@ -203,9 +204,11 @@ enum pq_status pq_job_make(struct pq_job *job, const struct pq_staging *staging,
     struct pq_recipe_text recipe = pq_recipe_show(&job->recipe);
     const struct pq_metadata metadata[] = {
         {"format", "pt"}, {"panq", PQ_VERSION}, {"recipe", recipe.s}};
-    PQ_TRY(make_part(job, staging, 0, err));
-    enum pq_status status = make_layers(job, staging, err);
-    free(job->recipe.promoted);
-    PQ_TRY(status);
+    if (!pq_parts_joined(staging)) {
+        PQ_TRY(make_part(job, staging, 0, err));
+        enum pq_status status = make_layers(job, staging, err);
+        free(job->recipe.promoted);
+        PQ_TRY(status);
+    }
     return pq_parts_join(staging, 1 + job->config.layers, metadata, 3, err);
 }

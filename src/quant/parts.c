@@ -31,6 +31,10 @@ static bool exists(const struct pq_staging *staging, const char *name) {
     return faccessat(staging->fd, name, F_OK, 0) == 0;
 }
 
+bool pq_parts_joined(const struct pq_staging *staging) {
+    return exists(staging, MODEL);
+}
+
 bool pq_part_exists(const struct pq_staging *staging, int index) {
     return exists(staging, part_name(index).s);
 }
@@ -130,7 +134,7 @@ static enum pq_status write_joined(struct pq_writer *writer, const struct pq_sta
 enum pq_status pq_parts_join(const struct pq_staging *staging, int n,
                              const struct pq_metadata *metadata, int n_metadata,
                              struct pq_err *err) {
-    if (!exists(staging, MODEL)) { /* a run may have been killed after joining */
+    if (!pq_parts_joined(staging)) { /* a run may have been killed after joining */
         struct pq_writer *writer;
         PQ_TRY(open_unfinished(&writer, staging, MODEL, err));
         enum pq_status status = write_joined(writer, staging, n, metadata, n_metadata, err);

@@ -10,7 +10,8 @@
 #include "io/safetensors_write.h"
 #include "quant/staging.h"
 
-/* Is part `index` there from an earlier run? */
+/* Is all of it there from an earlier run, or its part `index`? */
+bool pq_parts_joined(const struct pq_staging *staging);
 bool pq_part_exists(const struct pq_staging *staging, int index);
 
 /* A writer for part `index`, which the caller declares, begins and appends to. */

@@ -28,14 +28,14 @@ static enum pq_status check_options(const struct pq_quantize_options *options, s
     bool calibrated = options->recipe == PQ_RECIPE_SMOOTH || options->recipe == PQ_RECIPE_BEST;
     if (calibrated && !options->calibration)
         return pq_fail(err, PQ_EINVAL, "the recipes smooth and best need traces to calibrate with");
+    double least = options->group == PQ_GROUP_CHANNEL ? 4 : 4 + 4.0 / options->group;
     if (options->budget_bits != 0 &&
         (options->scheme != PQ_SCHEME_W4A8 || options->portable || !options->calibration ||
-         !(options->budget_bits >= 4 && options->budget_bits <= 8)))
-        return pq_fail(
-            err, PQ_EINVAL,
-            "a budget of %g bits: it must be 4 to 8, for w4a8 that is not portable, with "
-            "traces to calibrate with",
-            options->budget_bits);
+         !(options->budget_bits >= least && options->budget_bits <= 8)))
+        return pq_fail(err, PQ_EINVAL,
+                       "a budget of %g bits: it must be %g, which the group takes, to 8, for w4a8 "
+                       "that is not portable, with traces to calibrate with",
+                       options->budget_bits, least);
     return PQ_OK;
 }
 
@@ -50,8 +50,8 @@ static enum pq_status write_config(const struct pq_job *job, const struct pq_sta
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-/* All that the result depends on: what makes it, and the tensors that it is made from, as far as
- * names, sizes and the times of their files tell. */
+/* All that the result depends on: what makes it, and the config and tensors that it is made from,
+ * as far as names, sizes and the times of their files tell. */
 static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq_err *err) {
     size_t size = 0;
     FILE *text = open_memstream(stamp, &size);
@@ -60,15 +60,15 @@ static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq
     fprintf(text, "panq %s\nrecipe %s\nfrom %s\n", PQ_VERSION, pq_recipe_show(&job->recipe).s,
             pq_checkpoint_dir(job->ckpt));
     const char *last = "";
-    for (int i = 0; i < job->n; i++) {
-        const struct pq_tensor_info *t = &job->tensors[i];
+    for (int i = -1; i < job->n; i++) {
+        const char *name = i < 0 ? "config.json" : job->tensors[i].file;
         struct stat st = {0};
         char *path = NULL;
-        if (strcmp(t->file, last) != 0 &&
-            (path = pq_path_join(pq_checkpoint_dir(job->ckpt), t->file)) && stat(path, &st) == 0)
-            fprintf(text, "%s %lld %lld.%09ld\n", t->file, (long long)st.st_size,
+        if (strcmp(name, last) != 0 && (path = pq_path_join(pq_checkpoint_dir(job->ckpt), name)) &&
+            stat(path, &st) == 0)
+            fprintf(text, "%s %lld %lld.%09ld\n", name, (long long)st.st_size,
                     (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-        last = t->file;
+        last = name;
         free(path);
     }
     return fclose(text) == 0 ? PQ_OK : pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
@@ -90,7 +90,7 @@ static enum pq_status make(struct pq_job *job, const struct pq_staging *staging,
 /* Where the next run may end better, it finds what this one has made. */
 static bool worth_keeping(const struct pq_staging *staging, enum pq_status status) {
     return (status == PQ_EIO || status == PQ_ENOMEM || status == PQ_ECANCELLED) &&
-           pq_part_exists(staging, 0);
+           (pq_part_exists(staging, 0) || pq_parts_joined(staging));
 }
 
 static enum pq_status quantize(struct pq_job *job, const char *out, struct pq_err *err) {

@@ -98,14 +98,16 @@ static void let_go(struct pq_staging *staging) {
         close(staging->fd);
     free(staging->out);
     free(staging->path);
+    free(staging->stamp);
     *staging = (struct pq_staging){.fd = -1};
 }
 
 /* Says what OUT.partial is the beginning of. */
 static const char STAMP[] = "unfinished-stamp.txt";
 
-/* Has an earlier run left its work under this stamp? */
-static bool has_stamp(const struct pq_staging *staging, const char *stamp) {
+/* Has an earlier run left its work under the same stamp? */
+static bool has_stamp(const struct pq_staging *staging) {
+    const char *stamp = staging->stamp;
     struct pq_map map;
     char *path = pq_path_join(staging->path, STAMP);
     bool same = path && pq_map_open(&map, path, NULL) == PQ_OK;
@@ -117,8 +119,8 @@ static bool has_stamp(const struct pq_staging *staging, const char *stamp) {
     return same;
 }
 
-static enum pq_status open_named(struct pq_staging *staging, const char *stamp,
-                                 struct pq_err *err) {
+/* keep: what an earlier run has left under the same stamp. */
+static enum pq_status open_named(struct pq_staging *staging, bool keep, struct pq_err *err) {
     PQ_TRY(check_absent(staging->out, err));
     for (bool again = true; again;) {
         if (staging->fd >= 0)
@@ -126,10 +128,10 @@ static enum pq_status open_named(struct pq_staging *staging, const char *stamp,
         PQ_TRY(acquire(staging, &again, err));
     }
     PQ_TRY(empty(staging, true, err));
-    if (stamp && has_stamp(staging, stamp))
+    if (keep && has_stamp(staging))
         return PQ_OK;
     PQ_TRY(empty(staging, false, err));
-    return pq_staging_write(staging, STAMP, stamp, stamp ? strlen(stamp) : 0, err);
+    return pq_staging_write(staging, STAMP, staging->stamp, strlen(staging->stamp), err);
 }
 
 enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const char *stamp,
@@ -139,12 +141,14 @@ enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const ch
         length--;
     if (length == 0)
         return pq_fail(err, PQ_EINVAL, "the directory to write has an empty name");
-    struct pq_staging staging = {.out = strndup(dir, length), .fd = -1};
-    if (!staging.out || asprintf(&staging.path, "%s.partial", staging.out) < 0) {
+    struct pq_staging staging = {
+        .out = strndup(dir, length), .stamp = strdup(stamp ? stamp : ""), .fd = -1};
+    if (!staging.out || !staging.stamp || asprintf(&staging.path, "%s.partial", staging.out) < 0) {
         free(staging.out);
+        free(staging.stamp);
         return pq_fail(err, PQ_ENOMEM, "%s: out of memory", dir);
     }
-    enum pq_status status = open_named(&staging, stamp, err);
+    enum pq_status status = open_named(&staging, stamp != NULL, err);
     if (status != PQ_OK) {
         let_go(&staging);
         return status;
@@ -211,9 +215,12 @@ enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err)
     /* Some file systems cannot refuse to replace; rename replaces an empty directory at most. */
     if (done != 0 && (errno == EINVAL || errno == ENOSYS))
         done = rename(staging->path, staging->out);
-    if (done != 0)
-        return pq_fail(err, PQ_EIO, "%s: cannot rename to %s: %s", staging->path, staging->out,
-                       strerror(errno));
+    if (done != 0) {
+        pq_fail(err, PQ_EIO, "%s: cannot rename to %s: %s", staging->path, staging->out,
+                strerror(errno));
+        pq_staging_write(staging, STAMP, staging->stamp, strlen(staging->stamp), NULL);
+        return PQ_EIO;
+    }
     sync_parent(staging->out);
     let_go(staging);
     return PQ_OK;

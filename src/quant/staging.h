@@ -10,9 +10,10 @@
 #include "base/status.h"
 
 struct pq_staging {
-    char *out;  /* owned: without slashes at its end */
-    char *path; /* owned: out + ".partial" */
-    int fd;     /* the directory at path, locked */
+    char *out;   /* owned: without slashes at its end */
+    char *path;  /* owned: out + ".partial" */
+    char *stamp; /* owned: what pq_staging_open was given */
+    int fd;      /* the directory at path, locked */
 };
 
 /* Make OUT.partial, or take over a stale one.  stamp: a text that says all that the result depends
@@ -31,7 +32,7 @@ bool pq_staging_owns(const char *name);
 enum pq_status pq_staging_write(const struct pq_staging *staging, const char *name,
                                 const void *data, size_t size, struct pq_err *err);
 
-/* Rename to OUT.  Never replaces anything. */
+/* Rename to OUT.  Never replaces anything.  On failure all is as it was: it can be kept. */
 enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err);
 
 /* Let go of OUT.partial, unless it was committed.  keep: for the next run; else it is removed. */

@@ -460,13 +460,22 @@ static void test_blocks(void) {
     ROUND_TRIP(at("tiny"), &W8);
 }
 
+/* By every recipe, and before anything is calibrated on it. */
 static void test_nonfinite(void) {
     const float values[] = {INFINITY, -INFINITY, NAN};
-    for (int i = 0; i < 3; i++) {
-        struct tiny tiny = {.dtype = "BF16", .ffn = 67, .first = values[i]};
+    int32_t ids[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct pq_trace trace = {.mode = PQ_TRACE_TEXT, .ids = ids, .n = 8};
+    struct pq_traces traces = {.trace = &trace, .n = 1};
+    for (int i = 0; i < 6; i++) {
+        struct tiny tiny = {.dtype = "BF16", .ffn = 67, .first = values[i % 3]};
+        struct pq_quantize_options options = W4;
+        if (i >= 3) {
+            options.recipe = PQ_RECIPE_SMOOTH;
+            options.calibration = &traces;
+        }
         CHECK_OK(make_tiny(&tiny));
         remove_tree("out");
-        CHECK(quantize(at("tiny"), at("out"), &W4, 2) == PQ_EFORMAT);
+        CHECK(quantize(at("tiny"), at("out"), &options, 2) == PQ_EFORMAT);
         if (!strstr(err.text, "model.layers.1.mlp.up_proj.weight") ||
             !strstr(err.text, "row 0, column 0"))
             FAIL("%s", err.text);
@@ -580,6 +589,16 @@ static void test_resume(void) {
     options.user = &said;
     CHECK(quantize(MINI, at("out"), &options, 2) == PQ_ECANCELLED && said == 0);
     remove_tree("out.partial");
+    struct tiny tiny = {.dtype = "BF16", .ffn = 67};
+    CHECK_OK(make_tiny(&tiny));
+    options.group = 32;
+    CHECK(quantize(at("tiny"), at("out"), &options, 2) == PQ_ECANCELLED && said == 0);
+    CHECK(quantize(at("tiny"), at("out"), &options, 2) == PQ_ECANCELLED && said > 0);
+    said = 0;
+    const struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    CHECK(utimensat(AT_FDCWD, at("tiny/config.json"), times, 0) == 0);
+    CHECK(quantize(at("tiny"), at("out"), &options, 2) == PQ_ECANCELLED && said == 0);
+    remove_tree("out.partial");
 }
 
 static bool make_out(void *user, const char *what, uint64_t done, uint64_t total) {
@@ -596,7 +615,10 @@ static void test_overtaken(void) {
     options.progress = make_out;
     remove_tree("out");
     CHECK(quantize(MINI, at("out"), &options, 2) == PQ_EIO && strstr(err.text, "rename"));
-    CHECK(rmdir(at("out")) == 0 && !exists(at("out.partial")));
+    CHECK(rmdir(at("out")) == 0 && exists(at("out.partial/model.safetensors")));
+    /* All is there, and nothing is made again: its progress would stand in the way once more. */
+    CHECK_OK(quantize(MINI, at("out"), &options, 2));
+    CHECK(!exists(at("out.partial")) && same_file(at("want"), at("out"), "model.safetensors"));
 }
 
 static void test_refusals(void) {
