@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    SEQUENCES = 4, /* of a model, from traces that lie evenly apart */
+    SEQUENCES = 4, /* of a model, from traces that lie evenly apart, modes in turn */
     LENGTH = 96,   /* tokens of a sequence; together enough to rank losses, which differ by orders
                       of magnitude */
 };
@@ -177,16 +177,38 @@ static enum pq_status find_losses(struct trial *t, double *loss, struct pq_progr
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+/* The first trace of the mode, which there is, from `at` on and round to it. */
+static const struct pq_trace *next_of(const struct pq_traces *traces, int at, int mode) {
+    while ((int)traces->trace[at % traces->n].mode != mode)
+        at++;
+    return &traces->trace[at % traces->n];
+}
+
+/* Traces that lie evenly apart, of modes in turn. */
+static void choose(const struct pq_trace *chosen[], int n, const struct pq_traces *traces,
+                   const float weight[PQ_TRACE_MODES]) {
+    bool there[PQ_TRACE_MODES] = {false};
+    int modes[PQ_TRACE_MODES], n_modes = 0;
+    for (int i = 0; i < traces->n; i++)
+        there[traces->trace[i].mode] = true;
+    for (int mode = 0; mode < PQ_TRACE_MODES; mode++)
+        if (there[mode] && weight[mode] > 0)
+            modes[n_modes++] = mode;
+    for (int s = 0; s < n; s++) {
+        int at = s * traces->n / n;
+        chosen[s] = n_modes ? next_of(traces, at, modes[s % n_modes]) : &traces->trace[at];
+    }
+}
+
 static enum pq_status open_stream(struct trial *t, const struct pq_config *config,
-                                  const struct pq_traces *traces,
+                                  const struct pq_trace *const chosen[],
                                   const struct pq_safetensors *embedding, struct pq_err *err) {
     int count = 1 + config->layers * PQ_LINEARS;
-    t->sequences = traces->n < SEQUENCES ? traces->n : SEQUENCES;
     int *lengths = malloc((size_t)count * (size_t)t->sequences * sizeof *lengths);
     if (!lengths)
         return pq_fail(err, PQ_ENOMEM, "out of memory for %d variants of a model", count);
     for (int i = 0; i < count * t->sequences; i++) {
-        int n = traces->trace[i % t->sequences * traces->n / t->sequences].n;
+        int n = chosen[i % t->sequences]->n;
         lengths[i] = n < LENGTH ? n : LENGTH;
     }
     enum pq_status status = pq_stream_open(&t->stream, config, PQ_KIND_BF16, lengths,
@@ -196,8 +218,7 @@ static enum pq_status open_stream(struct trial *t, const struct pq_config *confi
     t->tokens = t->stream->first[t->sequences];
     for (int s = 0; s < t->sequences; s++) {
         const int *first = t->stream->first + s;
-        PQ_TRY(pq_embed_file(embedding, traces->trace[s * traces->n / t->sequences].ids,
-                             first[1] - first[0], config->hidden,
+        PQ_TRY(pq_embed_file(embedding, chosen[s]->ids, first[1] - first[0], config->hidden,
                              t->stream->x + (size_t)first[0] * hidden_of(t), err));
     }
     return PQ_OK;
@@ -205,15 +226,19 @@ static enum pq_status open_stream(struct trial *t, const struct pq_config *confi
 
 enum pq_status pq_sensitivity(const struct pq_transform *source, const struct pq_config *config,
                               int group, const struct pq_traces *traces,
+                              const float mode_weight[PQ_TRACE_MODES],
                               const struct pq_safetensors *embedding, struct pq_pool *pool,
                               struct pq_progress *progress, double *loss, struct pq_err *err) {
     struct trial t = {.source = source, .pool = pool, .group = group};
+    const struct pq_trace *chosen[SEQUENCES];
+    t.sequences = traces->n < SEQUENCES ? traces->n : SEQUENCES;
+    choose(chosen, t.sequences, traces, mode_weight);
     struct pq_largest most = pq_largest_linear(config);
     t.w = malloc(most.weights * sizeof *t.w);
     t.bias = malloc((size_t)most.n * sizeof *t.bias);
     t.norms = malloc(pq_source_norms_size(config) * sizeof *t.norms);
     enum pq_status status = t.w && t.bias && t.norms
-                                ? open_stream(&t, config, traces, embedding, err)
+                                ? open_stream(&t, config, chosen, embedding, err)
                                 : pq_fail(err, PQ_ENOMEM, "out of memory for a layer's weights");
     if (status == PQ_OK)
         status = find_losses(&t, loss, progress, err);
