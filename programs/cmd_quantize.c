@@ -52,7 +52,7 @@ static const struct pq_option options[] = {
      .kind = PQ_OPTION_TEXT,
      .value = "slow=1,...",
      FIELD(modes),
-     .help = "shares of the modes slow, auto, no, text (default: alike)"},
+     .help = "shares of the modes slow, auto, no, text; 0 where not named (default: alike)"},
     {.name = "budget-bits",
      .kind = PQ_OPTION_FLOAT,
      .value = "B",
@@ -73,7 +73,8 @@ static const struct pq_option options[] = {
     {.name = "portable",
      .kind = PQ_OPTION_FLAG,
      FIELD(portable),
-     .help = "leave head and embeddings in floating point, for other engines"},
+     .help =
+         "leave head and embeddings in floating point, for other engines (w4a8: not group 256)"},
     PQ_THREADS_OPTION(struct quantize, threads),
     {.name = "json", .kind = PQ_OPTION_FLAG, FIELD(json), .help = "print the summary as JSON"},
 };
@@ -166,6 +167,7 @@ static enum pq_status parse_steps(char *list, unsigned *steps, struct pq_err *er
 }
 
 static enum pq_status parse_weights(char *list, float weights[PQ_TRACE_MODES], struct pq_err *err) {
+    bool given = false, any = false;
     for (char *word; (word = next_word(&list));) {
         char *value = strchr(word, '='), *end = NULL;
         size_t length = value ? (size_t)(value - word) : 0;
@@ -181,8 +183,13 @@ static enum pq_status parse_weights(char *list, float weights[PQ_TRACE_MODES], s
                              "slow=1,no=0.5, not '%s'",
                              word);
         weights[mode] = weight;
+        given = true;
+        any |= weight > 0;
     }
-    return PQ_OK;
+    return any || !given ? PQ_OK
+                         : pq_refuse(err, PQ_EINVAL,
+                                     "--mode-weights gives no mode a share above 0; modes that it "
+                                     "does not name have none");
 }
 
 static enum pq_status parse_words(const struct quantize *q, struct pq_quantize_options *o,
@@ -273,7 +280,7 @@ const struct pq_command pq_command_quantize = {
         "Hadamard rotations, best rounds rotated weights against what the traces of\n"
         "--calibration do in the model, smooth does so after scaling channels instead, which\n"
         "every engine can run.  --portable makes a directory that transformers and\n"
-        "vLLM load unchanged.\n",
+        "vLLM load unchanged, but for groups of 256, which compressed-tensors lacks here.\n",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .main = main_quantize,

@@ -74,6 +74,17 @@ static void set_scales(const struct search *s, enum pq_input input, int k) {
         memcpy(whole, s->s, (size_t)k * sizeof *whole);
 }
 
+/* In 4 bits as soon as one linear of the stage is, since that is where scales matter. */
+static enum pq_scheme scheme_of(const struct search *s, const struct pq_stage *stage) {
+    enum pq_scheme scheme = PQ_SCHEME_W8A8;
+    for (int i = 0; i < stage->n && scheme != PQ_SCHEME_W4A8; i++) {
+        enum pq_linear_name which = stage->first + (enum pq_linear_name)i;
+        scheme =
+            pq_recipe_scheme(s->given->recipe, pq_linear_tensor(s->number, which, ".weight").s);
+    }
+    return scheme;
+}
+
 static enum pq_status search_stage(struct search *s, const struct pq_stage *stage,
                                    struct pq_err *err) {
     const struct pq_smoothing *g = s->given;
@@ -81,18 +92,16 @@ static enum pq_status search_stage(struct search *s, const struct pq_stage *stag
     int k = pq_linear_shape_of(c, stage->first).k;
     PQ_TRY(read_stage(s, stage, err));
     PQ_TRY(pq_moments_gather(g->moments, &s->layer, stage->input, &s->sample, err));
-    struct pq_smooth smooth = {
-        .ws = &g->moments->workspace,
-        .k = k,
-        .scheme =
-            pq_recipe_scheme(g->recipe, pq_linear_tensor(s->number, stage->first, ".weight").s),
-        .group = g->recipe->group,
-        .h = g->moments->h,
-        .tokens = tokens_of(s, k),
-        .x = s->sample.rows,
-        .m = s->sample.n,
-        .w = s->rows,
-        .n = s->n};
+    struct pq_smooth smooth = {.ws = &g->moments->workspace,
+                               .k = k,
+                               .scheme = scheme_of(s, stage),
+                               .group = g->recipe->group,
+                               .h = g->moments->h,
+                               .tokens = tokens_of(s, k),
+                               .x = s->sample.rows,
+                               .m = s->sample.n,
+                               .w = s->rows,
+                               .n = s->n};
     if (smooth.tokens > 0) {
         float alpha;
         struct pq_smooth_loss loss;
