@@ -84,7 +84,8 @@ struct pq_bench_profile pq_bench_profile_of(const struct pq_bench *bench, int in
     all.typical += between.seconds;
     p.between = part_of(&between, 0, round->seconds, steps);
     p.all = part_of(&all, known ? all_least : 0, round->seconds, steps);
-    fit(&p, subject->engine.config, &bench->work[w], cost[PQ_OP_ATTENTION].fp_ops);
+    fit(&p, subject->engine.config, &bench->work[w],
+        cost[PQ_OP_ATTENTION].int8_ops + cost[PQ_OP_ATTENTION].fp_ops);
     return p;
 }
 

@@ -127,8 +127,8 @@ static void put_value_quads(const struct pq_kv *kv, unsigned char *values, int a
         for (int p = 0; p < d / PQ_NR; p++) {
             uint16_t *pair = (uint16_t *)value_unit(kv, values, p, at + i - in_pair);
             for (int c = 0; c < PQ_NR; c++, pair += 4) {
-                if (in_pair == 0)
-                    memset(pair, 0, 4 * sizeof *pair);
+                /* A sequence that was cut has left others there. */
+                memset(pair + in_pair, 0, (size_t)(4 - in_pair) * sizeof *pair);
                 pair[in_pair] = from[p * PQ_NR + c];
             }
         }

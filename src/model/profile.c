@@ -66,8 +66,9 @@ static void count_rows(const struct pq_pass *p, enum pq_operator rows, enum pq_o
     cost[op].bytes += values * value_bytes(kind);
 }
 
-/* Keys and values of the tokens are appended, and each token meets those of its past and its own.
- * A chunk reads its past once at least. */
+/* Keys and values of the tokens are appended, and each token meets those of its past and its own:
+ * keys in 8 bits where the cache has them so, values in floating point.  A chunk reads its past
+ * once at least. */
 static void count_attention(const struct pq_pass *p) {
     const struct pq_config *c = &p->model->config;
     struct pq_operator_cost *attention = &p->ctx->profile->cost[PQ_OP_ATTENTION];
@@ -77,7 +78,9 @@ static void count_attention(const struct pq_pass *p) {
     for (int i = 0; i < p->n_chunks; i++) {
         const struct pq_chunk *chunk = &p->s->chunks[i];
         double n = chunk->n, seen = n * chunk->position + n * (n + 1) / 2;
-        attention->fp_ops += 4 * q * seen; /* q k and p v, 2 operations each */
+        double product = 2 * q * seen;
+        attention->fp_ops += p->ctx->kv.kind == PQ_KIND_I8 ? product : 2 * product;
+        attention->int8_ops += p->ctx->kv.kind == PQ_KIND_I8 ? product : 0;
         attention->bytes += n * (2 * q + 2 * kv) * sizeof(float);
         attention->bytes += (chunk->position + 2 * n) * position;
     }

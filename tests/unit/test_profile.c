@@ -28,8 +28,10 @@ static bool near(double a, double b) {
 }
 
 /* A prompt of TOKENS in chunks of `chunk`, profiled, and a decoded token after it, which is not. */
-static enum pq_status prefill(struct pq_profile *profile, int chunk, float *out) {
-    struct pq_context_options options = {.sequences = 1, .positions = 128, .batch = TOKENS};
+static enum pq_status prefill_of(struct pq_profile *profile, int chunk, enum pq_kv_format kv,
+                                 float *out) {
+    struct pq_context_options options = {
+        .sequences = 1, .positions = 128, .batch = TOKENS, .kv = kv};
     struct pq_context *ctx = NULL;
     enum pq_status status = pq_context_open(&ctx, model, pool, &options, &err);
     if (status != PQ_OK)
@@ -44,6 +46,10 @@ static enum pq_status prefill(struct pq_profile *profile, int chunk, float *out)
         status = pq_forward(ctx, &(struct pq_feed){0, 1, ids + TOKENS, 1}, 1, out, &err);
     pq_context_close(ctx);
     return status;
+}
+
+static enum pq_status prefill(struct pq_profile *profile, int chunk, float *out) {
+    return prefill_of(profile, chunk, PQ_KV_NATIVE, out);
 }
 
 /* ---- Tests ----------------------------------------------------------------------------------- */
@@ -67,6 +73,15 @@ static void test_the_work_is_the_models(void) {
                        : 0;
     }
     CHECK(weights > (double)pq_model_token_bytes(model));
+}
+
+/* Keys in 8 bits are multiplied so, values are widened. */
+static void test_the_work_of_a_cache_in_8_bits(void) {
+    struct pq_profile p = {0};
+    CHECK_OK(prefill_of(&p, TOKENS, PQ_KV_INT8, logits[0]));
+    double heads = (double)config->layers * config->heads * config->head_dim;
+    CHECK(near(p.cost[PQ_OP_ATTENTION].fp_ops, 2 * heads * (TOKENS * (TOKENS + 1) / 2)));
+    CHECK(p.cost[PQ_OP_ATTENTION].int8_ops == p.cost[PQ_OP_ATTENTION].fp_ops);
 }
 
 static void test_chunks_do_the_same_work_and_read_weights_again(void) {
@@ -129,6 +144,7 @@ int main(void) {
     for (int i = 0; i < TOKENS + 1; i++)
         ids[i] = i == 0 ? 1 : 35 + i * 37 % 1300;
     RUN(test_the_work_is_the_models);
+    RUN(test_the_work_of_a_cache_in_8_bits);
     RUN(test_chunks_do_the_same_work_and_read_weights_again);
     RUN(test_the_parts_are_within_the_whole);
     RUN(test_the_typical_is_of_medians);
