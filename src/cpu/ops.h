@@ -15,9 +15,10 @@
  * A 12 x 32 tile is 24 AVX-512 accumulators, two panel loads and a broadcast: all 32 registers
  * but a few, and enough independent sums to hide the latency of the multiply-add.
  *
- * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that will be
- * needed next, of the next panel or, where rows are few, of its own; and the rows y [rows][PQ_NR], ldy apart, that its sums will end in,
- * to be written, if `ends` is not NULL and the kernels say so (fetch_ends).  It never reads them.
+ * A tile kernel may fetch what `ahead` says into the cache while it multiplies: weights that will
+ * be needed next, of the next panel or, where rows are few, of its own; and the rows y
+ * [rows][PQ_NR], ldy apart, that its sums will end in, to be written, if `ends` is not NULL and the
+ * kernels say so (fetch_ends).  It never reads them.
  *
  * What tile kernels sum in acc [rows][PQ_NR] is the same for every ISA; integer sums are exact,
  * hence equal bit for bit.
