@@ -3,21 +3,19 @@
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
 
-/* Groups of rows whose sums the registers hold, and smaller ones of what is left. */
+/* Rows whose sums the registers hold. */
 #if defined(__AVX512F__)
-enum { F32_ROWS = 6, F32_FEWER = 4 };
-#elif defined(__AVX2__)
-enum { F32_ROWS = 3, F32_FEWER = 2 };
+enum { F32_ROWS = 6 };
 #else
-enum { F32_ROWS = 2, F32_FEWER = 1 };
+enum { F32_ROWS = 2 };
 #endif
 
-INLINE void f32_rows(const int rows, float *acc, bool add, const float *x, const float *w,
-                     int units, int stride) {
+INLINE void f32_rows(const int rows, float *acc, const float *x, const float *w, int units,
+                     int stride) {
     struct wide sum[F32_ROWS];
     UNROLL
     for (int r = 0; r < rows; r++)
-        sum[r] = add ? load_wide(acc + r * PQ_NR) : (struct wide){0};
+        sum[r] = load_wide(acc + r * PQ_NR);
     for (int i = 0; i < units; i++, x += stride, w += PQ_NR) {
         struct wide weights = load_wide(w);
         UNROLL
@@ -33,10 +31,18 @@ void PQ_PASTE(pq_tile_f32, PQ_ISA_SUFFIX)(float *acc, int rows, bool add, const 
                                           const void *w, int units, struct pq_ahead ahead) {
     (void)ahead;
     int r = 0;
+    if (!add)
+        memset(acc, 0, (size_t)rows * PQ_NR * sizeof *acc);
     for (; r + F32_ROWS <= rows; r += F32_ROWS)
-        f32_rows(F32_ROWS, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
-    for (; r + F32_FEWER <= rows; r += F32_FEWER)
-        f32_rows(F32_FEWER, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
-    for (; r < rows; r++)
-        f32_rows(1, acc + r * PQ_NR, add, (const float *)x + r, w, units, rows);
+        f32_rows(F32_ROWS, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+    if (F32_ROWS > 4 && r + 4 <= rows) {
+        f32_rows(4, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+        r += 4;
+    }
+    if (F32_ROWS > 2 && r + 2 <= rows) {
+        f32_rows(2, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
+        r += 2;
+    }
+    if (r < rows)
+        f32_rows(1, acc + r * PQ_NR, (const float *)x + r, w, units, rows);
 }
