@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FIRST_TRY = 64 }; /* of the best ids, where top-p alone says how many can be drawn */
+
 struct candidate {
     float logit;
     int32_t id;
@@ -16,6 +18,7 @@ struct pq_sampler {
     uint64_t state;
     float *logits;                /* [vocab], with the penalty */
     struct candidate *candidates; /* [vocab] */
+    float *weights;               /* [vocab], of ids or candidates: the likeliest has 1 */
 };
 
 static enum pq_status check(const struct pq_sampler_options *o, int vocab, struct pq_err *err) {
@@ -39,9 +42,10 @@ enum pq_status pq_sampler_open(struct pq_sampler **out, int vocab,
     struct pq_sampler *s = calloc(1, sizeof *s);
     if (s) {
         s->logits = malloc((size_t)vocab * sizeof *s->logits);
+        s->weights = malloc((size_t)vocab * sizeof *s->weights);
         s->candidates = malloc((size_t)vocab * sizeof *s->candidates);
     }
-    if (!s || !s->logits || !s->candidates) {
+    if (!s || !s->logits || !s->weights || !s->candidates) {
         pq_sampler_close(s);
         return pq_fail(err, PQ_ENOMEM, "out of memory for sampling from %d tokens", vocab);
     }
@@ -56,6 +60,7 @@ void pq_sampler_close(struct pq_sampler *sampler) {
     if (!sampler)
         return;
     free(sampler->logits);
+    free(sampler->weights);
     free(sampler->candidates);
     free(sampler);
 }
@@ -70,9 +75,13 @@ static double uniform(struct pq_sampler *s) {
 
 static int32_t greedy(const float *logits, int vocab) {
     int32_t best = 0;
-    for (int32_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
+    float top = -INFINITY;
+    for (int32_t i = 0; i < vocab; i++) {
+        if (logits[i] > top) {
             best = i;
+            top = logits[i];
+        }
+    }
     return best;
 }
 
@@ -86,69 +95,125 @@ static void penalize(float *adjusted, const float *logits, int vocab, const int3
     }
 }
 
-/* Higher logits first, then lower ids: an order that no sort can upset. */
-static int by_logit(const void *a, const void *b) {
-    const struct candidate *x = a, *y = b;
-    if (x->logit != y->logit)
-        return x->logit < y->logit ? 1 : -1;
-    return (x->id > y->id) - (x->id < y->id);
+/* ---- The best ids ---------------------------------------------------------------------------- */
+
+/* Lower logits, and among equals higher ids: an order that leaves nothing open. */
+static bool worse(const struct candidate *a, const struct candidate *b) {
+    return a->logit != b->logit ? a->logit < b->logit : a->id > b->id;
 }
 
-/* What an id weighs beside the likeliest one. */
-static double weight(const struct pq_sampler *s, float logit, float top) {
-    return exp((double)(logit - top) / s->options.temperature);
+/* In the heap c [n], each of which is worse than the two below it, c[0] may not be: let it sink. */
+static void sink(struct candidate *c, int n, int i) {
+    struct candidate sinking = c[i];
+    for (int below; (below = 2 * i + 1) < n; i = below) {
+        below += below + 1 < n && worse(&c[below + 1], &c[below]);
+        if (worse(&sinking, &c[below]))
+            break;
+        c[i] = c[below];
+    }
+    c[i] = sinking;
 }
 
-/* The ids that can be drawn, best first, and what top-p is a share of: *sum, the weights of those
- * that top-k leaves.  Without top-k and top-p all can be drawn, in any order; with top-p alone
- * those below (1 - p) / vocab times the sum are left out of the sort: all of them together weigh
- * less than what top-p drops.  Logits that are not numbers are left out. */
-static int collect(struct pq_sampler *s, const float *logits, float top, double *sum) {
-    const struct pq_sampler_options *o = &s->options;
-    float floor = -INFINITY;
-    *sum = 0;
-    for (int i = 0; i < s->vocab; i++)
-        if (!isnan(logits[i]))
-            *sum += weight(s, logits[i], top);
-    if (o->top_k == 0 && o->top_p < 1)
-        floor = top + o->temperature * (float)log(*sum * (1 - o->top_p) / s->vocab);
+/* The k best, or all, into s->candidates, best first; returns how many.  A heap of the best so far
+ * whose root is the worst: hardly any of a large vocabulary gets in. */
+static int find_best(struct pq_sampler *s, const float *logits, int k) {
+    struct candidate *c = s->candidates;
     int n = 0;
-    for (int32_t i = 0; i < s->vocab; i++)
-        if (logits[i] >= floor)
-            s->candidates[n++] = (struct candidate){logits[i], i};
-    if (o->top_k > 0 || o->top_p < 1)
-        qsort(s->candidates, (size_t)n, sizeof *s->candidates, by_logit);
-    if (o->top_k == 0 || o->top_k >= n)
-        return n;
-    *sum = 0;
-    for (int i = 0; i < o->top_k; i++)
-        *sum += weight(s, s->candidates[i].logit, top);
-    return o->top_k;
+    int32_t id = 0;
+    for (; id < s->vocab && n < k; id++)
+        if (logits[id] > -INFINITY)
+            c[n++] = (struct candidate){logits[id], id};
+    for (int i = n / 2 - 1; i >= 0; i--)
+        sink(c, n, i);
+    for (; id < s->vocab; id++) {
+        if (logits[id] > c[0].logit) {
+            c[0] = (struct candidate){logits[id], id};
+            sink(c, n, 0);
+        }
+    }
+    for (int last = n - 1; last > 0; last--) {
+        struct candidate worst = c[0];
+        c[0] = c[last];
+        c[last] = worst;
+        sink(c, last, 0);
+    }
+    return n;
 }
 
-/* top-k, then top-p: the fewest best candidates whose probabilities reach p (Holtzman et al.,
- * arXiv:1904.09751 eq. 2), then a draw among them. */
+/* ---- The draw -------------------------------------------------------------------------------- */
+
+/* exp((logit - top) / temperature), 0 of what is no number. */
+static float weigh(const struct pq_sampler *s, float logit, float top) {
+    return logit > -INFINITY ? expf((logit - top) / s->options.temperature) : 0;
+}
+
+/* s->weights of all ids; returns their sum. */
+static double weigh_all(struct pq_sampler *s, const float *logits, float top) {
+    double sum = 0;
+    for (int i = 0; i < s->vocab; i++)
+        sum += s->weights[i] = weigh(s, logits[i], top);
+    return sum;
+}
+
+/* s->weights of s->candidates [n], in their order; returns their sum. */
+static double weigh_best(struct pq_sampler *s, int n, float top) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += s->weights[i] = weigh(s, s->candidates[i].logit, top);
+    return sum;
+}
+
+/* The fewest of s->weights [n] that reach `enough` together, or n; *sum is what they have. */
+static int fewest(const struct pq_sampler *s, int n, double enough, double *sum) {
+    *sum = 0;
+    for (int i = 0; i < n; i++)
+        if ((*sum += s->weights[i]) >= enough)
+            return i + 1;
+    return n;
+}
+
+/* Leave the ids that can be drawn in s->candidates, best first, and return how many: top-k, then
+ * top-p, the fewest best whose probabilities reach p (Holtzman et al., arXiv:1904.09751 eq. 2). */
+static int keep_best(struct pq_sampler *s, const float *logits, float top, double *sum) {
+    const struct pq_sampler_options *o = &s->options;
+    if (o->top_k > 0) {
+        int n = find_best(s, logits, o->top_k);
+        *sum = weigh_best(s, n, top);
+        return o->top_p < 1 ? fewest(s, n, o->top_p * *sum, sum) : n;
+    }
+    double enough = o->top_p * weigh_all(s, logits, top);
+    for (int k = FIRST_TRY;; k = k < s->vocab / 8 ? 8 * k : s->vocab) {
+        int n = find_best(s, logits, k);
+        weigh_best(s, n, top);
+        int kept = fewest(s, n, enough, sum);
+        if (kept < n || k >= s->vocab)
+            return kept;
+    }
+}
+
+/* An index into s->weights [n] by their shares of their sum. */
+static int draw_from(struct pq_sampler *s, int n, double sum) {
+    double left = uniform(s) * sum;
+    int drawn = 0;
+    for (int i = 0; i < n && left >= 0; i++) {
+        if (s->weights[i] > 0) {
+            left -= s->weights[i];
+            drawn = i;
+        }
+    }
+    return drawn;
+}
+
 static int32_t draw(struct pq_sampler *s, const float *logits) {
     int32_t best = greedy(logits, s->vocab);
     float top = logits[best];
+    double sum;
     if (!isfinite(top))
         return best;
-    double sum, kept = 0;
-    int n = collect(s, logits, top, &sum), last = 0;
-    const struct candidate *c = s->candidates;
-    for (int i = 0; i < n; i++) {
-        kept += weight(s, c[i].logit, top);
-        last = i;
-        if (s->options.top_p < 1 && kept >= s->options.top_p * sum)
-            break;
-    }
-    double left = uniform(s) * kept;
-    for (int i = 0; i < last; i++) {
-        left -= weight(s, c[i].logit, top);
-        if (left < 0)
-            return c[i].id;
-    }
-    return c[last].id;
+    if (s->options.top_k == 0 && s->options.top_p == 1)
+        return draw_from(s, s->vocab, weigh_all(s, logits, top));
+    int n = keep_best(s, logits, top, &sum);
+    return s->candidates[draw_from(s, n, sum)].id;
 }
 
 int32_t pq_sample(struct pq_sampler *sampler, const float *logits, const int32_t *history, int n) {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { VOCAB = 50, DRAWS = 20000 };
+enum { VOCAB = 50, DRAWS = 20000, MANY = 600, MANY_DRAWS = 6000 };
 static struct pq_err err;
 static float logits[VOCAB];
 static int counts[VOCAB];
@@ -109,6 +109,59 @@ static void test_top_p_is_a_share_of_all(void) {
     counts_follow(want);
 }
 
+/* Each id's probability among the fewest of the `most` best that reach p, by ranking all. */
+static void expect(double *want, const float *many, int n, int most, double p) {
+    double sum = 0, kept = 0;
+    int rank[MANY];
+    for (int i = 0; i < n; i++) {
+        int better = 0;
+        for (int j = 0; j < n; j++)
+            better += many[j] > many[i] || (many[j] == many[i] && j < i);
+        rank[better] = i;
+        want[i] = 0;
+    }
+    for (int i = 0; i < most; i++)
+        sum += exp(many[rank[i]]);
+    for (int i = 0; i < most && kept < p * sum; i++)
+        kept += want[rank[i]] = exp(many[rank[i]]);
+    for (int i = 0; i < n; i++)
+        want[i] /= kept;
+}
+
+/* More ids than are tried at first, with equals among them: none is drawn that cannot be, and the
+ * others as often as they should be. */
+static void test_many_ids(void) {
+    static float many[MANY];
+    static double want[MANY];
+    static int drawn[MANY];
+    static const struct {
+        int top_k;
+        float top_p;
+    } cases[] = {{0, 0.3f},   {0, 0.9f}, {0, 0.999f},     {100, 1},
+                 {100, 0.8f}, {1, 1},    {MANY + 5, 0.9f}};
+    for (int i = 0; i < MANY; i++)
+        many[i] = 1.5f * sinf((float)(i % (MANY / 2)) * 1.7f);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct pq_sampler_options o = plain;
+        struct pq_sampler *s;
+        o.top_k = cases[c].top_k;
+        o.top_p = cases[c].top_p;
+        expect(want, many, MANY, o.top_k > 0 && o.top_k < MANY ? o.top_k : MANY, o.top_p);
+        memset(drawn, 0, sizeof drawn);
+        CHECK_OK(pq_sampler_open(&s, MANY, &o, &err));
+        for (int i = 0; i < MANY_DRAWS; i++)
+            drawn[pq_sample(s, many, NULL, 0)]++;
+        pq_sampler_close(s);
+        for (int i = 0; i < MANY; i++) {
+            double deviation = sqrt(MANY_DRAWS * want[i] * (1 - want[i]));
+            if (want[i] == 0 ? drawn[i] > 0
+                             : fabs(drawn[i] - MANY_DRAWS * want[i]) > 5 * deviation + 3)
+                FAIL("case %zu: id %d was drawn %d times of %d, p = %g", c, i, drawn[i], MANY_DRAWS,
+                     want[i]);
+        }
+    }
+}
+
 /* Whatever the logits are, an id is drawn that can be. */
 static void test_logits_that_are_no_numbers(void) {
     struct pq_sampler_options o[] = {plain, plain, plain, plain};
@@ -206,6 +259,7 @@ int main(void) {
     RUN(test_top_k);
     RUN(test_top_p);
     RUN(test_top_p_is_a_share_of_all);
+    RUN(test_many_ids);
     RUN(test_logits_that_are_no_numbers);
     RUN(test_greedy_takes_the_first_of_equals);
     RUN(test_repetition_penalty);
