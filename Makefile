@@ -19,9 +19,9 @@ WARN := -Wall -Wextra -Wno-psabi -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 # Of undefined behaviour what address sees anyway, and sums of pointers, is not looked for at each
 # access, nor are blocks' variables after their block: that takes twice as long, to build and to run.
 SANITIZED := -fsanitize=$(SANITIZE) -fno-sanitize=null,object-size,pointer-overflow \
-             $(if $(findstring address,$(SANITIZE)),-fno-sanitize-address-use-after-scope) -g1 \
+             $(if $(findstring address,$(SANITIZE)),-fno-sanitize-address-use-after-scope) \
              -fno-sanitize-recover=all -fno-omit-frame-pointer
-COMMON := -Iinclude -Isrc -pthread -g -fPIC -fvisibility=hidden -MMD -MP $(if $(SANITIZE),$(SANITIZED))
+COMMON := -Iinclude -Isrc -pthread -g$(if $(SANITIZE),1) -fPIC -fvisibility=hidden -MMD -MP $(if $(SANITIZE),$(SANITIZED))
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE $(OPT) $(NUMERICS) $(WARN) $(COMMON) $(CFLAGS)
 # The shim uses classes of a library that is built without the sanitizer's type information.
 CXXFLAGS_ALL := -std=c++17 $(OPT) -Wall -Wextra -Werror $(COMMON) $(CXXFLAGS) \

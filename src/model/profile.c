@@ -73,14 +73,15 @@ static void count_attention(const struct pq_pass *p) {
     const struct pq_config *c = &p->model->config;
     struct pq_operator_cost *attention = &p->ctx->profile->cost[PQ_OP_ATTENTION];
     double position = (double)pq_context_position_bytes(p->ctx); /* of all layers */
+    double *scores = p->ctx->kv.kind == PQ_KIND_I8 ? &attention->int8_ops : &attention->fp_ops;
     double q = (double)c->layers * c->heads * c->head_dim;
     double kv = (double)c->layers * c->kv_heads * c->head_dim;
     for (int i = 0; i < p->n_chunks; i++) {
         const struct pq_chunk *chunk = &p->s->chunks[i];
         double n = chunk->n, seen = n * chunk->position + n * (n + 1) / 2;
         double product = 2 * q * seen;
-        attention->fp_ops += p->ctx->kv.kind == PQ_KIND_I8 ? product : 2 * product;
-        attention->int8_ops += p->ctx->kv.kind == PQ_KIND_I8 ? product : 0;
+        *scores += product;
+        attention->fp_ops += product;
         attention->bytes += n * (2 * q + 2 * kv) * sizeof(float);
         attention->bytes += (chunk->position + 2 * n) * position;
     }
