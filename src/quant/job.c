@@ -204,11 +204,14 @@ enum pq_status pq_job_make(struct pq_job *job, const struct pq_staging *staging,
     struct pq_recipe_text recipe = pq_recipe_show(&job->recipe);
     const struct pq_metadata metadata[] = {
         {"format", "pt"}, {"panq", PQ_VERSION}, {"recipe", recipe.s}};
-    if (!pq_parts_joined(staging)) {
+    const int n_parts = 1 + job->config.layers;
+    if (!pq_parts_joined(staging)) { /* a run may have been killed after joining */
         PQ_TRY(make_part(job, staging, 0, err));
         enum pq_status status = make_layers(job, staging, err);
         free(job->recipe.promoted);
         PQ_TRY(status);
+        PQ_TRY(pq_parts_join(staging, n_parts, metadata, 3, err));
     }
-    return pq_parts_join(staging, 1 + job->config.layers, metadata, 3, err);
+    pq_parts_remove(staging, n_parts);
+    return PQ_OK;
 }

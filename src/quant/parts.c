@@ -134,14 +134,14 @@ static enum pq_status write_joined(struct pq_writer *writer, const struct pq_sta
 enum pq_status pq_parts_join(const struct pq_staging *staging, int n,
                              const struct pq_metadata *metadata, int n_metadata,
                              struct pq_err *err) {
-    if (!pq_parts_joined(staging)) { /* a run may have been killed after joining */
-        struct pq_writer *writer;
-        PQ_TRY(open_unfinished(&writer, staging, MODEL, err));
-        enum pq_status status = write_joined(writer, staging, n, metadata, n_metadata, err);
-        pq_writer_close(writer);
-        PQ_TRY(status);
-    }
+    struct pq_writer *writer;
+    PQ_TRY(open_unfinished(&writer, staging, MODEL, err));
+    enum pq_status status = write_joined(writer, staging, n, metadata, n_metadata, err);
+    pq_writer_close(writer);
+    return status;
+}
+
+void pq_parts_remove(const struct pq_staging *staging, int n) {
     for (int i = 0; i < n; i++)
         unlinkat(staging->fd, part_name(i).s, 0);
-    return PQ_OK;
 }

@@ -30,10 +30,11 @@ struct pq_metadata {
     const char *key, *value;
 };
 
-/* Write parts 0 .. n-1, one after the other, into model.safetensors with metadata [n_metadata], and
- * remove them. */
+/* Write parts 0 .. n-1, one after the other, into model.safetensors with metadata [n_metadata]. */
 enum pq_status pq_parts_join(const struct pq_staging *staging, int n,
                              const struct pq_metadata *metadata, int n_metadata,
                              struct pq_err *err);
+/* Remove those of parts 0 .. n-1 that are there. */
+void pq_parts_remove(const struct pq_staging *staging, int n);
 
 #endif

@@ -50,6 +50,16 @@ static enum pq_status write_config(const struct pq_job *job, const struct pq_sta
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
+/* What tells a file from what it was: nothing, where it cannot be looked up. */
+static void stamp_file(FILE *text, const char *dir, const char *name) {
+    struct stat st;
+    char *path = pq_path_join(dir, name);
+    if (path && stat(path, &st) == 0)
+        fprintf(text, "%s %lld %lld.%09ld\n", name, (long long)st.st_size,
+                (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    free(path);
+}
+
 /* All that the result depends on: what makes it, and the config and tensors that it is made from,
  * as far as names, sizes and the times of their files tell. */
 static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq_err *err) {
@@ -59,18 +69,10 @@ static enum pq_status stamp_of(const struct pq_job *job, char **stamp, struct pq
         return pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
     fprintf(text, "panq %s\nrecipe %s\nfrom %s\n", PQ_VERSION, pq_recipe_show(&job->recipe).s,
             pq_checkpoint_dir(job->ckpt));
-    const char *last = "";
-    for (int i = -1; i < job->n; i++) {
-        const char *name = i < 0 ? "config.json" : job->tensors[i].file;
-        struct stat st = {0};
-        char *path = NULL;
-        if (strcmp(name, last) != 0 && (path = pq_path_join(pq_checkpoint_dir(job->ckpt), name)) &&
-            stat(path, &st) == 0)
-            fprintf(text, "%s %lld %lld.%09ld\n", name, (long long)st.st_size,
-                    (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-        last = name;
-        free(path);
-    }
+    stamp_file(text, pq_checkpoint_dir(job->ckpt), "config.json");
+    for (int i = 0; i < job->n; i++)
+        if (i == 0 || strcmp(job->tensors[i].file, job->tensors[i - 1].file) != 0)
+            stamp_file(text, pq_checkpoint_dir(job->ckpt), job->tensors[i].file);
     return fclose(text) == 0 ? PQ_OK : pq_fail(err, PQ_ENOMEM, "out of memory for a stamp");
 }
 

@@ -119,6 +119,10 @@ static bool has_stamp(const struct pq_staging *staging) {
     return same;
 }
 
+static enum pq_status write_stamp(const struct pq_staging *staging, struct pq_err *err) {
+    return pq_staging_write(staging, STAMP, staging->stamp, strlen(staging->stamp), err);
+}
+
 /* keep: what an earlier run has left under the same stamp. */
 static enum pq_status open_named(struct pq_staging *staging, bool keep, struct pq_err *err) {
     PQ_TRY(check_absent(staging->out, err));
@@ -131,7 +135,7 @@ static enum pq_status open_named(struct pq_staging *staging, bool keep, struct p
     if (keep && has_stamp(staging))
         return PQ_OK;
     PQ_TRY(empty(staging, false, err));
-    return pq_staging_write(staging, STAMP, staging->stamp, strlen(staging->stamp), err);
+    return write_stamp(staging, err);
 }
 
 enum pq_status pq_staging_open(struct pq_staging *out, const char *dir, const char *stamp,
@@ -208,18 +212,23 @@ static void sync_parent(const char *path) {
     free(parent);
 }
 
-enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err) {
+static enum pq_status give_name(const struct pq_staging *staging, struct pq_err *err) {
     if (unlinkat(staging->fd, STAMP, 0) != 0 || fsync(staging->fd) != 0)
         return refused(staging->path, "write", err);
     int done = renameat2(AT_FDCWD, staging->path, AT_FDCWD, staging->out, RENAME_NOREPLACE);
     /* Some file systems cannot refuse to replace; rename replaces an empty directory at most. */
     if (done != 0 && (errno == EINVAL || errno == ENOSYS))
         done = rename(staging->path, staging->out);
-    if (done != 0) {
-        pq_fail(err, PQ_EIO, "%s: cannot rename to %s: %s", staging->path, staging->out,
-                strerror(errno));
-        pq_staging_write(staging, STAMP, staging->stamp, strlen(staging->stamp), NULL);
-        return PQ_EIO;
+    return done == 0 ? PQ_OK
+                     : pq_fail(err, PQ_EIO, "%s: cannot rename to %s: %s", staging->path,
+                               staging->out, strerror(errno));
+}
+
+enum pq_status pq_staging_commit(struct pq_staging *staging, struct pq_err *err) {
+    enum pq_status status = give_name(staging, err);
+    if (status != PQ_OK) {
+        write_stamp(staging, NULL);
+        return status;
     }
     sync_parent(staging->out);
     let_go(staging);
