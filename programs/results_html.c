@@ -51,17 +51,18 @@ static void put_detail(FILE *out, const struct pq_results *r, const struct pq_re
     pq_html(out, "<td class=\"n\"><b>%.1f %%</b></td>", 100 * s->pass1);
     if (k)
         pq_html(out, "<td class=\"n\">%.1f %% <small>k = %d</small></td>", 100 * s->passk, s->k);
-    if (result->compared && isfinite(c->retention))
-        pq_html(out, "<td class=\"n\">%.1f %%</td>", 100 * c->retention);
-    else if (result->compared)
-        pq_html(out, "<td></td>");
-    if (result->compared)
+    if (result->compared) {
+        if (isfinite(c->retention))
+            pq_html(out, "<td class=\"n\">%.1f %%</td>", 100 * c->retention);
+        else
+            pq_html(out, "<td></td>");
         pq_html(out,
                 "<td class=\"n\"><span class=\"bad\">%d</span> / "
                 "<span class=\"good\">%d</span></td><td class=\"n\">%.2g</td>",
                 c->lost, c->gained, c->p);
-    else
+    } else {
         pq_html(out, "<td class=\"n\"><small>baseline</small></td><td></td><td></td>");
+    }
     pq_html(out, "<td class=\"n\">%.0f", s->thinking);
     put_ratio(out, c->thinking, result->compared);
     pq_html(out, "</td><td class=\"n\">%.0f", s->answer);

@@ -29,12 +29,13 @@ static void markdown_row(FILE *out, const struct pq_results *r, const struct pq_
         fprintf(out, " pass@%d %.1f %% |", s->k, 100 * s->passk);
     else
         fputs(" |", out);
-    if (result->compared && isfinite(c->retention))
-        fprintf(out, " %.1f %%", 100 * c->retention);
-    if (result->compared)
+    if (result->compared) {
+        if (isfinite(c->retention))
+            fprintf(out, " %.1f %%", 100 * c->retention);
         fprintf(out, " | %d, %d | %.2g |", c->lost, c->gained, c->p);
-    else
+    } else {
         fputs(" | | |", out);
+    }
     fprintf(out, " %.0f |", s->thinking);
     put_ratio(out, result->compared ? c->thinking : NAN);
     fprintf(out, " %.0f |", s->answer);
