@@ -49,9 +49,10 @@ static enum pq_status encode_prompt(const struct run *run, const struct pq_engin
     enum pq_status status = PQ_OK;
     if (strcmp(prompt, "-") == 0) {
         size_t size;
-        prompt = input = pq_read_input("-", &size, err);
-        if (!input)
-            return PQ_EIO;
+        status = pq_input_read(&input, &size, "-", err);
+        if (status != PQ_OK)
+            return status;
+        prompt = input;
     }
     if (run->raw) {
         status = pq_encode(engine->tok, prompt, strlen(prompt), true, ids, n, err);

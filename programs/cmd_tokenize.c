@@ -93,8 +93,8 @@ static int main_tokenize(const struct pq_command *command, int argc, char **argv
     size_t size = strlen(text);
     enum pq_status status = pq_tokenizer_open(&tok, argv[0], &err);
     if (status == PQ_OK && strcmp(text, "-") == 0) {
-        text = input = pq_read_input("-", &size, &err);
-        status = input ? PQ_OK : PQ_EIO;
+        status = pq_input_read(&input, &size, "-", &err);
+        text = input;
     }
     if (status == PQ_OK)
         status = encode(&o, tok, text, size, &ids, &n, &err);

@@ -2,47 +2,50 @@
 #include "report.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <zlib.h>
 
-/* All of a stream, as pq_read_input gives it. */
-static char *read_stream(FILE *file, const char *name, size_t *size, struct pq_err *err) {
+enum { MOST_AT_ONCE = 1 << 30 }; /* zlib counts what it returns in an int */
+
+/* As pq_input_read. */
+static enum pq_status read_all(char **text, size_t *size, gzFile file, const char *name,
+                               struct pq_err *err) {
     size_t used = 0, room = 1 << 16;
-    char *text = malloc(room);
-    while (text) {
-        used += fread(text + used, 1, room - 1 - used, file);
+    char *bytes = malloc(room);
+    for (int got = 1; bytes && got > 0;) {
+        size_t left = room - 1 - used;
+        got = gzread(file, bytes + used, (unsigned)(left < MOST_AT_ONCE ? left : MOST_AT_ONCE));
+        used += got > 0 ? (size_t)got : 0;
         if (used + 1 < room)
-            break;
-        char *larger = room < SIZE_MAX / 2 ? realloc(text, room *= 2) : NULL;
+            continue;
+        char *larger = room <= SIZE_MAX / 2 ? realloc(bytes, room *= 2) : NULL;
         if (!larger)
-            free(text);
-        text = larger;
+            free(bytes);
+        bytes = larger;
     }
-    if (!text) {
-        pq_refuse(err, PQ_ENOMEM, "no memory for %s after %zu bytes", name, used);
-        return NULL;
+    if (!bytes)
+        return pq_refuse(err, PQ_ENOMEM, "no memory for %s after %zu bytes", name, used);
+    int error = Z_OK;
+    const char *message = gzerror(file, &error);
+    if (error != Z_OK && error != Z_STREAM_END) {
+        free(bytes);
+        return pq_refuse(err, PQ_EIO, "%s cannot be read: %s", name,
+                         error == Z_ERRNO ? strerror(errno) : message);
     }
-    if (ferror(file)) {
-        free(text);
-        pq_refuse(err, PQ_EIO, "%s cannot be read: %s", name, strerror(errno));
-        return NULL;
-    }
-    text[used] = 0;
+    bytes[used] = 0;
+    *text = bytes;
     *size = used;
-    return text;
+    return PQ_OK;
 }
 
-char *pq_read_input(const char *path, size_t *size, struct pq_err *err) {
-    if (strcmp(path, "-") == 0)
-        return read_stream(stdin, "standard input", size, err);
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    if (file)
-        text = read_stream(file, path, size, err);
-    else
-        pq_refuse(err, PQ_EIO, "%s: %s", path, strerror(errno));
-    if (file)
-        fclose(file);
-    return text;
+enum pq_status pq_input_read(char **text, size_t *size, const char *path, struct pq_err *err) {
+    bool standard = strcmp(path, "-") == 0;
+    gzFile file = standard ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path, "rb");
+    if (!file)
+        return pq_refuse(err, PQ_EIO, "%s: %s", path, strerror(errno));
+    enum pq_status status = read_all(text, size, file, standard ? "standard input" : path, err);
+    gzclose(file);
+    return status;
 }

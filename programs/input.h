@@ -4,8 +4,8 @@
 
 #include "panq.h"
 
-/* All of the file at path, or of standard input where that is "-", malloc'd, NUL-terminated; *size
- * excludes the NUL.  NULL with *err: it cannot be read. */
-char *pq_read_input(const char *path, size_t *size, struct pq_err *err);
+/* All of the file at path, or of standard input where that is "-", malloc'd and NUL-terminated;
+ * gzip is recognised by its content.  *size excludes the NUL. */
+enum pq_status pq_input_read(char **text, size_t *size, const char *path, struct pq_err *err);
 
 #endif

@@ -1,49 +1,9 @@
 #include "jsonl.h"
+#include "input.h"
 #include "report.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <zlib.h>
-
-enum { MOST_BYTES = 1 << 30 };
-
-enum pq_status pq_jsonl_text(char **text, size_t *size, const char *path, struct pq_err *err) {
-    bool standard = strcmp(path, "-") == 0;
-    gzFile file = standard ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path, "rb");
-    enum pq_status status = PQ_OK;
-    size_t room = 1 << 16, n = 0;
-    char *bytes = NULL;
-    int got = 1;
-    if (!file)
-        return pq_refuse(err, PQ_EIO, "%s: %s", path, strerror(errno));
-    while (status == PQ_OK && got > 0) {
-        char *larger = room <= MOST_BYTES ? realloc(bytes, room + 1) : NULL;
-        if (!larger) {
-            status = pq_refuse(err, PQ_EFORMAT, "%s has more than %d bytes", path, MOST_BYTES);
-            break;
-        }
-        bytes = larger;
-        got = gzread(file, bytes + n, (unsigned)(room - n));
-        n += got > 0 ? (size_t)got : 0;
-        room += n == room ? room : 0;
-    }
-    int error = Z_OK;
-    const char *message = gzerror(file, &error);
-    if (status == PQ_OK && error != Z_OK && error != Z_STREAM_END)
-        status =
-            pq_refuse(err, PQ_EIO, "%s: %s", path, error == Z_ERRNO ? strerror(errno) : message);
-    gzclose(file);
-    if (status != PQ_OK) {
-        free(bytes);
-        return status;
-    }
-    bytes[n] = 0;
-    *text = bytes;
-    *size = n;
-    return PQ_OK;
-}
 
 /* One line, [length] without its newline, into array. */
 static enum pq_status take_line(json_t *array, const char *line, size_t length, const char *path,
@@ -132,7 +92,7 @@ static enum pq_status read_objects(json_t **out, size_t *whole, const char *path
                                    struct pq_err *err) {
     char *text;
     size_t size;
-    enum pq_status status = pq_jsonl_text(&text, &size, path, err);
+    enum pq_status status = pq_input_read(&text, &size, path, err);
     if (status != PQ_OK)
         return status;
     status = parse(out, whole, text, size, path, err);

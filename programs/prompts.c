@@ -1,4 +1,5 @@
 #include "prompts.h"
+#include "input.h"
 #include "jsonl.h"
 #include "report.h"
 
@@ -111,7 +112,7 @@ enum pq_status pq_prompts_read(struct pq_prompts *out, const char *path, struct 
     struct pq_prompts prompts = {0};
     size_t size;
     char *text;
-    enum pq_status status = pq_jsonl_text(&text, &size, path, err);
+    enum pq_status status = pq_input_read(&text, &size, path, err);
     if (status != PQ_OK)
         return status;
     const char *start = text + strspn(text, " \t\r\n");

@@ -58,10 +58,10 @@ static enum pq_status read_text(struct text *out, const struct pq_windows_option
                                 struct pq_err *err) {
     if (o->fields)
         return read_fields(out, o, err);
-    out->data = pq_read_input(o->file, &out->size, err);
-    if (!out->data)
-        return PQ_EIO;
-    return o->exclude ? pq_exclude_check(o->exclude, out->data, out->size, o->file, err) : PQ_OK;
+    enum pq_status status = pq_input_read(&out->data, &out->size, o->file, err);
+    if (status == PQ_OK && o->exclude)
+        status = pq_exclude_check(o->exclude, out->data, out->size, o->file, err);
+    return status;
 }
 
 /* ---- The windows ----------------------------------------------------------------------------- */
