@@ -11,9 +11,8 @@
 #include <string.h>
 
 enum {
-    /* Of one tile.  A slow core delays a section by one task, and taking one stops a thread's loads
-     * for as long as memory takes to answer, which more tiles do not wait for: there it is a panel.
-     */
+    /* Of one tile; more tiles take more tasks.  A slow core delays a section by one of them, and
+     * taking one stops a thread's loads for as long as memory takes to answer. */
     TASKS_PER_THREAD = 8,
     BAND_TILES = 8,  /* of a band, at least */
     FETCH_TILES = 4, /* past a panel, that fetch the next one */
@@ -429,7 +428,7 @@ void pq_multiply(struct pq_pool *pool, const struct pq_ops *ops, const struct pq
     s.fetch_ends = ops->fetch_ends && integers && s.m > PQ_FEW;
     for (int i = 0; i < n; i++)
         panels += pq_linear_panels(products[i].linear);
-    s.grain = tiles > 1 ? 1 : 1 + panels / (threads * TASKS_PER_THREAD);
+    s.grain = 1 + panels / (threads * TASKS_PER_THREAD * tiles);
     for (int i = 0; i < n; i++)
         s.tasks += tasks_of(&s, products[i].linear);
     pq_pool_run(pool, s.tasks * threads, multiply_task, &s);
