@@ -102,7 +102,7 @@ static bool worse(const struct candidate *a, const struct candidate *b) {
     return a->logit != b->logit ? a->logit < b->logit : a->id > b->id;
 }
 
-/* In the heap c [n], each of which is worse than the two below it, c[0] may not be: let it sink. */
+/* In the heap c [n] each is worse than the two below it, but c[i] may not be: let it sink. */
 static void sink(struct candidate *c, int n, int i) {
     struct candidate sinking = c[i];
     for (int below; (below = 2 * i + 1) < n; i = below) {
