@@ -89,7 +89,7 @@ FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
         cpu-tests check-arm check-deps check-symbols check-spills check-format format \
-        fuzz-smoke fuzz bench-1b check-7b ablation check-tasks check-report real compile-commands
+        fuzz-smoke $(FUZZ:%=smoke-%) fuzz bench-1b check-7b ablation check-tasks check-report real compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
@@ -162,11 +162,14 @@ $(BUILD)/tests/fuzz/smoke_%: tests/fuzz/fuzz_%.c tests/fuzz/smoke.c $(BUILD)/lib
 	@mkdir -p $(@D)
 	$(say) $@
 	$(Q)$(CC) $(CFLAGS_ALL) -Itests/fuzz $(filter-out %.h,$^) -o $@ $(LDFLAGS) $(LIBS)
-fuzz-smoke: $(FUZZ:%=$(BUILD)/tests/fuzz/smoke_%)
-	$(BUILD)/tests/fuzz/smoke_safetensors 30000 tests/fuzz/seeds/small.safetensors
-	$(BUILD)/tests/fuzz/smoke_config 20000 tests/fuzz/seeds/w8a8.json \
+fuzz-smoke: $(FUZZ:%=smoke-%)
+smoke-safetensors: $(BUILD)/tests/fuzz/smoke_safetensors
+	$< 30000 tests/fuzz/seeds/small.safetensors
+smoke-config: $(BUILD)/tests/fuzz/smoke_config
+	$< 20000 tests/fuzz/seeds/w8a8.json \
 	    models/pangu-mini/config.json models/pangu-mini/generation_config.json
-	$(BUILD)/tests/fuzz/smoke_tokenizer 3000 models/pangu-mini/tokenizer.model \
+smoke-tokenizer: $(BUILD)/tests/fuzz/smoke_tokenizer
+	$< 3000 models/pangu-mini/tokenizer.model \
 	    models/pangu-mini/tokenizer_config.json models/pangu-mini/README.md \
 	    tests/golden/bpe-qwen.json tests/golden/bpe-gpt2.json
 fuzz:
