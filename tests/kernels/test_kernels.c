@@ -2,6 +2,7 @@
  * inputs with the extremes that hurt, every row count, odd lengths, guards around the outputs. */
 #include "base/half.h"
 #include "cpu/kernels.h"
+#include "isas.h"
 #include "random.h"
 #include "tap.h"
 
@@ -510,7 +511,7 @@ int main(void) {
     mults = aligned_alloc(64, (size_t)MAX_UNITS * 16);
     printf("# best ISA: %s\n", pq_isa_name(pq_isa_best()));
     for (enum pq_isa isa = PQ_ISA_C; isa < PQ_ISA_COUNT; isa++) {
-        if (!pq_isa_runs(isa))
+        if (!isa_is_tried(isa))
             continue;
         ops = pq_ops_get(isa);
         random_state = 20251224;

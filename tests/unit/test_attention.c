@@ -2,6 +2,7 @@
  * of query heads that fill a tile and that do not, pasts of several spans, several sequences. */
 #include "model/attention.h"
 #include "model/rope.h"
+#include "isas.h"
 #include "tap.h"
 
 #include <math.h>
@@ -167,15 +168,9 @@ static const struct {
     int group, kv_heads;
 } shapes[] = {{1, 2}, {2, 2}, {4, 2}, {6, 2}, {7, 2}, {13, 2}, {2, 3}};
 
-/* tests/run names the emulator there, which takes more than ten minutes for all of this on a slow
- * machine. */
-static bool emulated(void) {
-    const char *emulator = getenv("RUN_WITH");
-    return emulator && *emulator;
-}
-
-/* All shapes with the best kernels, one with the others; an emulator has time for whole tiles and
- * for tiles of unequal rows.  It and sanitizers leave plain C to the machine itself. */
+/* All shapes with the best kernels, one with the others; an emulator, which would take more than
+ * ten minutes for that, has time for whole tiles and for tiles of unequal rows.  It and sanitizers
+ * leave plain C to the machine itself. */
 static bool is_tried(enum pq_isa isa, int group) {
     bool best = isa == pq_isa_best();
     if (isa == PQ_ISA_C && (emulated() || SANITIZED))
