@@ -89,7 +89,8 @@ FUZZ := safetensors config tokenizer
 
 .PHONY: all lib programs tools tests test install clean help \
         cpu-tests check-arm check-deps check-symbols check-spills check-format format \
-        fuzz-smoke $(FUZZ:%=smoke-%) fuzz bench-1b check-7b ablation check-tasks check-report real compile-commands
+        fuzz-smoke $(FUZZ:%=smoke-%) fuzz bench-1b check-7b ablation check-tasks check-report real \
+        compile-commands
 all: programs tools
 lib: $(BUILD)/libpanq.a
 programs: $(BUILD)/panq
