@@ -7,7 +7,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { MOST_AT_ONCE = 1 << 30 }; /* zlib counts what it returns in an int */
+enum {
+    MOST_AT_ONCE = 1 << 30,  /* zlib counts what it returns in an int */
+    MOST_UNPACKED = 1 << 30, /* a small file can be made that unpacks to more than memory holds */
+};
 
 /* As pq_input_read. */
 static enum pq_status read_all(char **text, size_t *size, gzFile file, const char *name,
@@ -20,6 +23,10 @@ static enum pq_status read_all(char **text, size_t *size, gzFile file, const cha
         used += got > 0 ? (size_t)got : 0;
         if (used + 1 < room)
             continue;
+        if (room >= MOST_UNPACKED && !gzdirect(file)) {
+            free(bytes);
+            return pq_refuse(err, PQ_EFORMAT, "%s has %zu bytes or more, unpacked", name, used);
+        }
         char *larger = room <= SIZE_MAX / 2 ? realloc(bytes, room *= 2) : NULL;
         if (!larger)
             free(bytes);
