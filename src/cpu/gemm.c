@@ -6,6 +6,7 @@
 #include "cpu/gemm.h"
 
 #include "base/arena.h"
+#include "cpu/kernels.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -243,7 +244,7 @@ static struct panel panel_of(const struct section *s, const struct pq_linear *w,
         .next = next,
     };
     if (!next.from)
-        p.next = (struct pq_ahead){p.at.mults + w->stride, w->panel_bytes};
+        p.next = (struct pq_ahead){.from = p.at.mults + w->stride, .bytes = w->panel_bytes};
     p.bytes = p.at.weights;
     if (w->kind == PQ_KIND_I4) {
         p.four = (struct pq_panel4){p.at.weights, p.at.mults, w->shift};
@@ -269,15 +270,17 @@ static struct pq_ahead ahead_of(const struct section *s, const struct panel *p,
         size_t weights = p->w->weight_bytes;
         size_t distance = weights < PQ_FETCH_DISTANCE ? weights : PQ_FETCH_DISTANCE;
         bool last = p->index + 1 == pq_linear_panels(p->w);
-        return (struct pq_ahead){p->at.weights + distance,
-                                 last ? weights - distance : p->w->panel_bytes};
+        return (struct pq_ahead){.from = p->at.weights + distance,
+                                 .bytes = last ? weights - distance : p->w->panel_bytes};
     }
     int tiles = t->before + 1 + t->after, parts = tiles < FETCH_TILES ? tiles : FETCH_TILES;
     int part = parts - 1 - t->after;
     if (part < 0)
-        return (struct pq_ahead){p->at.weights, 0};
+        return (struct pq_ahead){.from = p->at.weights};
     size_t each = p->next.bytes / (size_t)parts;
-    return (struct pq_ahead){(const unsigned char *)p->next.from + (size_t)part * each, each};
+    return (struct pq_ahead){.from = (const unsigned char *)p->next.from + (size_t)part * each,
+                             .bytes = each,
+                             .second = s->m <= pq_native_second_rows()};
 }
 
 /* Rows of y that a tile will end in, where kernels do not fetch them: they were last in another
@@ -374,9 +377,9 @@ static struct span share_of(const struct section *s, const struct pq_linear *w, 
 static struct pq_ahead after_share(const struct section *s, const struct pq_linear *w, int t) {
     const struct pq_linear *next = w->next;
     if (!next)
-        return (struct pq_ahead){w->panels, 0};
-    return (struct pq_ahead){pq_linear_panel(next, share_of(s, next, t).first).mults,
-                             next->panel_bytes};
+        return (struct pq_ahead){.from = w->panels};
+    return (struct pq_ahead){.from = pq_linear_panel(next, share_of(s, next, t).first).mults,
+                             .bytes = next->panel_bytes};
 }
 
 /* The tasks of a thread's part of a product. */

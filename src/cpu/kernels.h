@@ -46,4 +46,8 @@ double pq_peak_bf16_neon(int rounds), pq_peak_bf16_i8mm(int rounds);
 extern const struct pq_ops *const pq_native_ops[PQ_ISA_COUNT];
 bool pq_native_runs(enum pq_isa isa);
 
+/* There, too: more than PQ_FEW rows, up to so many, wait less for weights that this processor
+ * fetches to the second-level cache alone. */
+int pq_native_second_rows(void);
+
 #endif

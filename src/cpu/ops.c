@@ -41,6 +41,10 @@ bool pq_native_runs(enum pq_isa isa) {
     (void)isa;
     return false;
 }
+
+int pq_native_second_rows(void) {
+    return 0;
+}
 #endif
 
 static const struct pq_ops *ops_of(enum pq_isa isa) {

@@ -40,6 +40,7 @@ enum {
 struct pq_ahead { /* see above */
     const void *from;
     size_t bytes;
+    bool second; /* to the second-level cache alone */
 };
 
 struct pq_ends { /* see above */

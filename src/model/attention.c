@@ -270,7 +270,8 @@ static size_t key_bytes(const struct pq_attention *a) {
 /* What tile t of n fetches while it meets a panel: a part of what is met next. */
 static struct pq_ahead part_of(struct pq_ahead next, int t, int n) {
     size_t bytes = next.bytes / (size_t)n;
-    return (struct pq_ahead){(const unsigned char *)next.from + (size_t)t * bytes, bytes};
+    return (struct pq_ahead){.from = (const unsigned char *)next.from + (size_t)t * bytes,
+                             .bytes = bytes};
 }
 
 /* Of a panel of values, so many positions. */
@@ -282,7 +283,8 @@ static size_t value_bytes(const struct pq_attention *a, int positions) {
 /* A lone tile waits for memory throughout: of a block that it sees all of, whose panels follow each
  * other, it fetches what is so far ahead, and not a panel. */
 static struct pq_ahead in_order(const void *panel, size_t bytes) {
-    return (struct pq_ahead){(const unsigned char *)panel + PQ_FETCH_DISTANCE, bytes};
+    return (struct pq_ahead){.from = (const unsigned char *)panel + PQ_FETCH_DISTANCE,
+                             .bytes = bytes};
 }
 
 /* What `tiles` fetch while they meet panel p of a block's keys, of whose positions n are seen: the
@@ -293,8 +295,8 @@ static struct pq_ahead after_keys(const struct pq_attention *a, const struct pq_
     if (tiles == 1 && n == PQ_KV_BLOCK)
         return in_order(block->keys + (size_t)p * bytes, bytes);
     if ((p + 1) * PQ_NR < n)
-        return (struct pq_ahead){block->keys + (size_t)(p + 1) * bytes, bytes};
-    return (struct pq_ahead){block->values, values <= most ? values : most};
+        return (struct pq_ahead){.from = block->keys + (size_t)(p + 1) * bytes, .bytes = bytes};
+    return (struct pq_ahead){.from = block->values, .bytes = values <= most ? values : most};
 }
 
 /* While they meet panel p of its values: the next panel, or the first keys of the next block, NULL
@@ -304,8 +306,8 @@ static struct pq_ahead after_values(const struct pq_attention *a, const struct p
     if (tiles == 1 && n == PQ_KV_BLOCK)
         return in_order(values_of(a, block, p), value_bytes(a, n));
     if ((p + 1) * PQ_NR < a->kv->head_dim)
-        return (struct pq_ahead){values_of(a, block, p + 1), value_bytes(a, n)};
-    return (struct pq_ahead){next ? next : block->values, next ? key_bytes(a) : 0};
+        return (struct pq_ahead){.from = values_of(a, block, p + 1), .bytes = value_bytes(a, n)};
+    return (struct pq_ahead){.from = next ? next : block->values, .bytes = next ? key_bytes(a) : 0};
 }
 
 /* A line of each half of a panel of keys, pages of their own in BF16; returns how many. */
@@ -529,10 +531,11 @@ static struct upcoming upcoming_of(const struct section *s, int task) {
     struct pq_kv_block first = pq_kv_block(a->kv, a->layer, chunk->sequence, head, 0);
     struct pq_kv_block last = pq_kv_block(a->kv, a->layer, chunk->sequence, head, block);
     size_t before = value_bytes(a, at / PQ_NR * PQ_NR);
-    u.keys = (struct pq_ahead){last.keys + panel * bytes, bytes};
+    u.keys = (struct pq_ahead){.from = last.keys + panel * bytes, .bytes = bytes};
     if (chunk->position >= PQ_NR)
-        u.first = (struct pq_ahead){first.keys, bytes};
-    u.values = (struct pq_ahead){last.values + before, value_bytes(a, at + 1) - before};
+        u.first = (struct pq_ahead){.from = first.keys, .bytes = bytes};
+    u.values =
+        (struct pq_ahead){.from = last.values + before, .bytes = value_bytes(a, at + 1) - before};
     u.apart = values_apart(a);
     u.panels = a->kv->head_dim / PQ_NR;
     u.end = u.values.bytes > bytes / 2 ? u.values.bytes : bytes / 2;

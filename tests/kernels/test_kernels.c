@@ -76,9 +76,12 @@ static int first_difference(const void *a, const void *b, int n) {
     return -1;
 }
 
-/* More than one line a unit of the shorter lengths, and less of the longer ones. */
+/* More than one line a unit of the shorter lengths, and less of the longer ones, to all caches and
+ * to the second one in turn. */
 static struct pq_ahead ahead(const void *weights) {
-    return (struct pq_ahead){weights, 5000};
+    static bool second;
+    second = !second;
+    return (struct pq_ahead){.from = weights, .bytes = 5000, .second = second};
 }
 
 /* What they will end in, which they may fetch. */

@@ -83,3 +83,7 @@ bool pq_native_runs(enum pq_isa isa) {
         return false;
     }
 }
+
+int pq_native_second_rows(void) {
+    return 0;
+}

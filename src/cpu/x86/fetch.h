@@ -1,5 +1,5 @@
-/* fetch.h - what is brought nearer beside a product.  Weights come to all caches, which is faster
- * than to the second one alone although a panel does not stay in the first. */
+/* fetch.h - what is brought nearer beside a product.  Weights come to all caches, which mostly is
+ * faster than to the second one alone although a panel does not stay in the first. */
 #ifndef PQ_CPU_X86_FETCH_H
 #define PQ_CPU_X86_FETCH_H
 
@@ -10,6 +10,7 @@
 struct pq_fetch {
     const char *at;
     size_t step;
+    bool second;
 };
 
 /* All of `ahead` in so many calls of pq_fetch, three lines each at most: a panel is little more
@@ -17,15 +18,24 @@ struct pq_fetch {
  * processor. */
 static inline __attribute__((always_inline)) struct pq_fetch pq_fetch_begin(struct pq_ahead ahead,
                                                                             int calls) {
-    return (struct pq_fetch){ahead.from, (ahead.bytes + (size_t)calls - 1) / (size_t)calls};
+    return (struct pq_fetch){ahead.from, (ahead.bytes + (size_t)calls - 1) / (size_t)calls,
+                             ahead.second};
 }
 
+/* A macro, since the hint is part of the instruction. */
+#define PQ_FETCH_STEP(fetch, hint)                                                                 \
+    _mm_prefetch((fetch)->at, hint);                                                               \
+    if ((fetch)->step > 64)                                                                        \
+        _mm_prefetch((fetch)->at + 64, hint);                                                      \
+    if ((fetch)->step > 128)                                                                       \
+    _mm_prefetch((fetch)->at + 128, hint)
+
 static inline __attribute__((always_inline)) void pq_fetch(struct pq_fetch *fetch) {
-    _mm_prefetch(fetch->at, _MM_HINT_T0);
-    if (fetch->step > 64)
-        _mm_prefetch(fetch->at + 64, _MM_HINT_T0);
-    if (fetch->step > 128)
-        _mm_prefetch(fetch->at + 128, _MM_HINT_T0);
+    if (fetch->second) {
+        PQ_FETCH_STEP(fetch, _MM_HINT_T1);
+    } else {
+        PQ_FETCH_STEP(fetch, _MM_HINT_T0);
+    }
     fetch->at += fetch->step;
 }
 

@@ -91,6 +91,13 @@ static const struct pq_ops ops_avx512bf16 = {
     .peak_bf16 = pq_peak_bf16_avx512bf16,
 };
 
+/* A core of Zen 4 can wait for fewer lines on their way to its first-level cache than to its
+ * second: too few while one or two tiles pass a panel. */
+int pq_native_second_rows(void) {
+    bool zen4 = __builtin_cpu_is("amdfam19h") && __builtin_cpu_supports("avx512vnni");
+    return zen4 ? 2 * PQ_MR : 0;
+}
+
 /* The register state that the operating system saves: bit 1 SSE, 2 AVX, 5..7 AVX-512. */
 static uint64_t saved_state(void) {
     uint32_t low, high;
