@@ -1,8 +1,7 @@
 #include "model/config.h"
 
-#include "cpu/gemm.h"
-#include "cpu/hadamard.h"
-#include "io/json.h"
+#include "io/keys.h"
+#include "model/config_parts.h"
 
 #include <errno.h>
 #include <float.h>
@@ -54,62 +53,39 @@ static const struct family families[] = {
      .may_window = true},
 };
 
-/* What a key must be, as it is written in JSON. */
-struct rule {
-    const char *key;
-    const char *want; /* NULL: any value */
-    bool required;
-};
-
 /* Keys of models that share a family's model_type but compute something else, with the value that
  * changes nothing: openPangu-R-7B has sinks, a sliding window and partial rotation. */
-static const struct rule lookalikes[] = {
+static const struct pq_key_rule lookalikes[] = {
     {"param_sink_number", "null", false},   {"qk_rope_dim", "null", false},
     {"rotary_percent", "null", false},      {"partial_rotary_factor", "1.0", false},
     {"use_sliding_window", "false", false}, {"mlp_bias", "false", false},
     {"rope_interleaved", "false", false},   {"use_mrope", "false", false},
 };
 
-static enum pq_status refuse(const struct pq_json *at, const char *key, const json_t *value,
-                             struct pq_err *err) {
-    return pq_fail(err, PQ_EUNSUPPORTED, "%s: key \"%s%s\" is %s, which panq does not support",
-                   at->file, at->path, key, pq_json_show(value).text);
-}
-
-static enum pq_status refuse_if_given(const struct pq_json *at, const char *key,
-                                      struct pq_err *err) {
-    const json_t *value = pq_json_find(at, key);
-    return value ? refuse(at, key, value, err) : PQ_OK;
-}
-
-static bool is_json(const json_t *value, const char *want) {
-    return strcmp(pq_json_show(value).text, want) == 0;
-}
-
 /* The layers' kinds, where they are listed one by one, are all plain attention. */
 static enum pq_status check_layer_types(const struct pq_json *top, struct pq_err *err) {
     const json_t *types = pq_json_find(top, "layer_types");
     bool good = !types || json_is_array(types);
     for (size_t i = 0; good && i < json_array_size(types); i++)
-        good = is_json(json_array_get(types, i), "\"full_attention\"");
-    return good ? PQ_OK : refuse(top, "layer_types", types, err);
+        good = pq_json_is(json_array_get(types, i), "\"full_attention\"");
+    return good ? PQ_OK : pq_keys_refuse(top, "layer_types", err);
 }
 
 static enum pq_status check_lookalikes(const struct pq_json *top, const struct family *family,
                                        struct pq_err *err) {
     for (size_t i = 0; i < sizeof lookalikes / sizeof lookalikes[0]; i++) {
         const json_t *value = pq_json_find(top, lookalikes[i].key);
-        if (value && !is_json(value, lookalikes[i].want))
-            return refuse(top, lookalikes[i].key, value, err);
+        if (value && !pq_json_is(value, lookalikes[i].want))
+            return pq_keys_refuse(top, lookalikes[i].key, err);
     }
     if (!family->scales_rope) {
-        PQ_TRY(refuse_if_given(top, "rope_scaling", err));
-        PQ_TRY(refuse_if_given(top, "rope_parameters", err));
+        PQ_TRY(pq_keys_absent(top, "rope_scaling", err));
+        PQ_TRY(pq_keys_absent(top, "rope_parameters", err));
     }
     if (family->may_window)
         return check_layer_types(top, err);
-    PQ_TRY(refuse_if_given(top, "sliding_window", err));
-    return refuse_if_given(top, "layer_types", err);
+    PQ_TRY(pq_keys_absent(top, "sliding_window", err));
+    return pq_keys_absent(top, "layer_types", err);
 }
 
 static enum pq_status find_family(const struct pq_json *top, const struct family **out,
@@ -121,317 +97,13 @@ static enum pq_status find_family(const struct pq_json *top, const struct family
         if (strcmp(families[i].model_type, model_type) == 0)
             family = &families[i];
     if (!family)
-        return refuse(top, "model_type", pq_json_find(top, "model_type"), err);
+        return pq_keys_refuse(top, "model_type", err);
     const json_t *names = pq_json_find(top, "architectures");
     const char *name = json_string_value(json_array_get(names, 0));
     if (names && (!name || strcmp(name, family->architecture) != 0))
-        return refuse(top, "architectures", names, err);
+        return pq_keys_refuse(top, "architectures", err);
     *out = family;
     return check_lookalikes(top, family, err);
-}
-
-/* ---- Quantization ---------------------------------------------------------------------------- */
-
-static const struct rule panq_rules[] = {
-    {"quant_method", NULL, true}, {"format", NULL, true},           {"version", "1", true},
-    {"group_size", NULL, false},  {"online_hadamard", NULL, false},
-};
-/* The layouts that compressed-tensors calls int-quantized, of 8 bits, and pack-quantized, of 4.
- * Which linears they hold is told by their tensors, so targets and ignore may say anything. */
-static const struct rule compressed_rules[] = {
-    {"quant_method", NULL, true},
-    {"format", NULL, true},
-    {"config_groups", NULL, true},
-    {"ignore", NULL, false},
-    {"version", NULL, false},
-    {"quantization_status", NULL, false},
-    {"global_compression_ratio", NULL, false},
-};
-static const struct rule group_rules[] = {
-    {"targets", NULL, true},
-    {"weights", NULL, true},
-    {"input_activations", NULL, true},
-    {"format", NULL, false},
-};
-static const struct rule weight4_rules[] = {
-    {"num_bits", "4", true},          {"type", "\"int\"", false},  {"symmetric", "true", false},
-    {"strategy", NULL, true},         {"dynamic", "false", false}, {"observer", NULL, false},
-    {"observer_kwargs", NULL, false}, {"group_size", NULL, false},
-};
-static const struct rule weight8_rules[] = {
-    {"num_bits", "8", true},           {"type", "\"int\"", false},  {"symmetric", "true", false},
-    {"strategy", "\"channel\"", true}, {"dynamic", "false", false}, {"observer", NULL, false},
-    {"observer_kwargs", NULL, false},
-};
-static const struct rule activation_rules[] = {
-    {"num_bits", "8", true},          {"type", "\"int\"", false}, {"symmetric", "true", false},
-    {"strategy", "\"token\"", true},  {"dynamic", "true", true},  {"observer", NULL, false},
-    {"observer_kwargs", NULL, false},
-};
-
-static const char PACKED[] = "\"pack-quantized\"";
-
-static bool is_nothing(const json_t *value) {
-    return json_is_null(value) || (json_is_object(value) && json_object_size(value) == 0) ||
-           (json_is_array(value) && json_array_size(value) == 0);
-}
-
-/* Every key follows its rule; a key without one says nothing (null, {} or []). */
-static enum pq_status check_rules(const struct pq_json *at, const struct rule *rules, size_t n,
-                                  struct pq_err *err) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(at->object, key, value) {
-        const struct rule *rule = NULL;
-        for (size_t i = 0; i < n; i++)
-            if (strcmp(rules[i].key, key) == 0)
-                rule = &rules[i];
-        bool good = rule && rule->want ? is_json(value, rule->want) : rule || is_nothing(value);
-        if (!good && !json_is_null(value))
-            return refuse(at, key, value, err);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (rules[i].required && !pq_json_find(at, rules[i].key))
-            return pq_fail(err, PQ_EFORMAT, "%s: key \"%s%s\" is missing", at->file, at->path,
-                           rules[i].key);
-    return PQ_OK;
-}
-
-#define CHECK_RULES(at, rules, err) check_rules(at, rules, sizeof rules / sizeof rules[0], err)
-
-/* One linear of online_hadamard, an input of `width` that rotates. */
-static enum pq_status read_rotation(const struct pq_json *at, const json_t *list, int width,
-                                    bool *rotates, struct pq_err *err) {
-    if (*rotates) /* named twice */
-        return refuse(at, "online_hadamard", list, err);
-    if (!pq_hadamard_exists(width))
-        return pq_fail(err, PQ_EUNSUPPORTED,
-                       "%s: key \"%sonline_hadamard\" is %s, but panq can make no Hadamard matrix "
-                       "of order %d",
-                       at->file, at->path, pq_json_show(list).text, width);
-    *rotates = true;
-    return PQ_OK;
-}
-
-static enum pq_status read_rotations(const struct pq_json *at, struct pq_config *c,
-                                     struct pq_err *err) {
-    const json_t *list = pq_json_find(at, "online_hadamard");
-    if (list && !json_is_array(list))
-        return refuse(at, "online_hadamard", list, err);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *name = json_array_get(list, i);
-        if (is_json(name, "\"down_proj\""))
-            PQ_TRY(read_rotation(at, list, c->ffn, &c->rotates_down, err));
-        else if (is_json(name, "\"lm_head\"") && c->tied) /* others have their gamma folded */
-            PQ_TRY(read_rotation(at, list, c->hidden, &c->rotates_head, err));
-        else
-            return refuse(at, "online_hadamard", list, err);
-    }
-    return PQ_OK;
-}
-
-static enum pq_status read_panq(const struct pq_json *quantization, struct pq_config *config,
-                                struct pq_err *err) {
-    const char *format;
-    PQ_TRY(CHECK_RULES(quantization, panq_rules, err));
-    PQ_TRY(read_rotations(quantization, config, err));
-    PQ_TRY(pq_json_string(quantization, "format", &format, err));
-    if (strcmp(format, "w8a8") == 0) {
-        config->scheme = PQ_SCHEME_W8A8;
-        return refuse_if_given(quantization, "group_size", err);
-    }
-    if (strcmp(format, "w4a8") != 0)
-        return refuse(quantization, "format", pq_json_find(quantization, "format"), err);
-    int group;
-    PQ_TRY(pq_json_int(quantization, "group_size", 0, 256, &group, err));
-    if (group != 32 && group != 256 && group != PQ_GROUP_CHANNEL)
-        return refuse(quantization, "group_size", pq_json_find(quantization, "group_size"), err);
-    config->scheme = PQ_SCHEME_W4A8;
-    config->group = group;
-    return PQ_OK;
-}
-
-/* The weights of a group of pack-quantized linears: one scale for 32 inputs or for the channel. */
-static enum pq_status read_packed(const struct pq_json *weights, int *group, struct pq_err *err) {
-    const char *strategy;
-    PQ_TRY(CHECK_RULES(weights, weight4_rules, err));
-    PQ_TRY(pq_json_string(weights, "strategy", &strategy, err));
-    *group = PQ_GROUP_CHANNEL;
-    if (strcmp(strategy, "channel") == 0)
-        return refuse_if_given(weights, "group_size", err);
-    if (strcmp(strategy, "group") != 0)
-        return refuse(weights, "strategy", pq_json_find(weights, "strategy"), err);
-    PQ_TRY(pq_json_int(weights, "group_size", 1, PQ_MAX_INPUTS, group, err));
-    return *group == 32 ? PQ_OK
-                        : refuse(weights, "group_size", pq_json_find(weights, "group_size"), err);
-}
-
-/* One of config_groups, which has the `format` of all. */
-static enum pq_status read_config_group(const struct pq_json *at, const json_t *format, int *group,
-                                        struct pq_err *err) {
-    struct pq_json part;
-    PQ_TRY(CHECK_RULES(at, group_rules, err));
-    const json_t *own = pq_json_find(at, "format");
-    if (own && !json_equal(own, format))
-        return refuse(at, "format", own, err);
-    PQ_TRY(pq_json_object(at, "weights", &part, err));
-    *group = PQ_GROUP_CHANNEL;
-    if (is_json(format, PACKED))
-        PQ_TRY(read_packed(&part, group, err));
-    else
-        PQ_TRY(CHECK_RULES(&part, weight8_rules, err));
-    PQ_TRY(pq_json_object(at, "input_activations", &part, err));
-    return CHECK_RULES(&part, activation_rules, err);
-}
-
-static enum pq_status read_compressed(const struct pq_json *quantization, struct pq_config *config,
-                                      struct pq_err *err) {
-    struct pq_json groups, at;
-    PQ_TRY(CHECK_RULES(quantization, compressed_rules, err));
-    const json_t *format = pq_json_find(quantization, "format");
-    bool packed = is_json(format, PACKED);
-    if (!packed && !is_json(format, "\"int-quantized\""))
-        return refuse(quantization, "format", format, err);
-    PQ_TRY(pq_json_object(quantization, "config_groups", &groups, err));
-    if (json_object_size(groups.object) == 0)
-        return refuse(quantization, "config_groups", groups.object, err);
-    const char *name;
-    json_t *value;
-    int group = PQ_GROUP_CHANNEL, first = -1;
-    json_object_foreach(groups.object, name, value) {
-        PQ_TRY(pq_json_object(&groups, name, &at, err));
-        PQ_TRY(read_config_group(&at, format, &group, err));
-        if (first >= 0 && group != first)
-            return refuse(&groups, name, value, err);
-        first = group;
-    }
-    config->scheme = packed ? PQ_SCHEME_W4A8 : PQ_SCHEME_W8A8;
-    config->group = group;
-    return PQ_OK;
-}
-
-static enum pq_status read_quantization(const struct pq_json *top, struct pq_config *config,
-                                        struct pq_err *err) {
-    config->scheme = PQ_SCHEME_FP;
-    config->group = PQ_GROUP_CHANNEL;
-    if (!pq_json_find(top, "quantization_config"))
-        return PQ_OK;
-    struct pq_json quantization;
-    const char *method;
-    PQ_TRY(pq_json_object(top, "quantization_config", &quantization, err));
-    PQ_TRY(pq_json_string(&quantization, "quant_method", &method, err));
-    if (strcmp(method, "panq") == 0)
-        return read_panq(&quantization, config, err);
-    if (strcmp(method, "compressed-tensors") == 0)
-        return read_compressed(&quantization, config, err);
-    return refuse(&quantization, "quant_method", pq_json_find(&quantization, "quant_method"), err);
-}
-
-/* ---- Panels ---------------------------------------------------------------------------------- */
-
-const char *pq_panels_name(enum pq_panels panels) {
-    static const char *const names[] = {
-        [PQ_PANELS_NONE] = "none", [PQ_PANELS_UNITS] = "units", [PQ_PANELS_PAIRS] = "pairs"};
-    return names[panels];
-}
-
-static const struct rule panels_rules[] = {{"version", NULL, true}, {"order", NULL, true}};
-
-static enum pq_status read_panels(const struct pq_json *top, enum pq_panels *panels,
-                                  struct pq_err *err) {
-    struct pq_json at;
-    const char *order;
-    int version;
-    *panels = PQ_PANELS_NONE;
-    if (!pq_json_find(top, "panq_panels"))
-        return PQ_OK;
-    PQ_TRY(pq_json_object(top, "panq_panels", &at, err));
-    PQ_TRY(CHECK_RULES(&at, panels_rules, err));
-    PQ_TRY(pq_json_int(&at, "version", 0, INT_MAX, &version, err));
-    PQ_TRY(pq_json_string(&at, "order", &order, err));
-    if (version != PQ_PANELS_VERSION)
-        return refuse(&at, "version", pq_json_find(&at, "version"), err);
-    for (int i = PQ_PANELS_UNITS; i <= PQ_PANELS_PAIRS; i++)
-        if (strcmp(order, pq_panels_name((enum pq_panels)i)) == 0)
-            *panels = (enum pq_panels)i;
-    return *panels != PQ_PANELS_NONE ? PQ_OK
-                                     : refuse(&at, "order", pq_json_find(&at, "order"), err);
-}
-
-/* ---- Rotary positions ------------------------------------------------------------------------ */
-
-/* Scaling factors are small numbers; any bound below FLT_MAX would do. */
-static const float MAX_FACTOR = 1e6f;
-
-/* Which of these a type needs is told by reading them. */
-static const struct rule rope_keys[] = {
-    {"rope_type", NULL, false},        {"type", NULL, false},
-    {"rope_theta", NULL, false},       {"partial_rotary_factor", "1.0", false},
-    {"factor", NULL, false},           {"low_freq_factor", NULL, false},
-    {"high_freq_factor", NULL, false}, {"original_max_position_embeddings", NULL, false},
-};
-
-static enum pq_status read_llama3(const struct pq_json *at, struct pq_rope *rope,
-                                  struct pq_err *err) {
-    PQ_TRY(pq_json_float(at, "low_freq_factor", FLT_MIN, MAX_FACTOR, &rope->low_freq_factor, err));
-    PQ_TRY(
-        pq_json_float(at, "high_freq_factor", FLT_MIN, MAX_FACTOR, &rope->high_freq_factor, err));
-    if (!(rope->high_freq_factor > rope->low_freq_factor))
-        return pq_fail(
-            err, PQ_EFORMAT, "%s: key \"%shigh_freq_factor\" is %g, not above low_freq_factor, %g",
-            at->file, at->path, (double)rope->high_freq_factor, (double)rope->low_freq_factor);
-    return pq_json_int(at, "original_max_position_embeddings", 1, 1 << 24,
-                       &rope->original_positions, err);
-}
-
-/* One object in either of its forms: rope_scaling, which older configs have beside rope_theta, or
- * rope_parameters, which holds rope_theta too. */
-static enum pq_status read_scaling(const struct pq_json *at, struct pq_rope *rope,
-                                   struct pq_err *err) {
-    const char *key = pq_json_find(at, "rope_type") ? "rope_type" : "type", *type;
-    PQ_TRY(pq_json_string(at, key, &type, err));
-    const json_t *old = pq_json_find(at, "type");
-    if (old && !json_equal(old, pq_json_find(at, key)))
-        return refuse(at, "type", old, err);
-    if (strcmp(type, "linear") == 0)
-        rope->scaling = PQ_ROPE_LINEAR;
-    else if (strcmp(type, "llama3") == 0)
-        rope->scaling = PQ_ROPE_LLAMA3;
-    else if (strcmp(type, "default") != 0)
-        return refuse(at, key, pq_json_find(at, key), err);
-    PQ_TRY(CHECK_RULES(at, rope_keys, err));
-    if (rope->scaling != PQ_ROPE_PLAIN)
-        PQ_TRY(pq_json_float(at, "factor", 1, MAX_FACTOR, &rope->factor, err));
-    return rope->scaling == PQ_ROPE_LLAMA3 ? read_llama3(at, rope, err) : PQ_OK;
-}
-
-/* theta from `at`, if it has one; what was found before must agree. */
-static enum pq_status read_theta(const struct pq_json *at, float *theta, struct pq_err *err) {
-    float seen = *theta;
-    PQ_TRY(pq_json_float_or(at, "rope_theta", FLT_MIN, FLT_MAX, seen, theta, err));
-    if (seen != 0 && *theta != seen)
-        return pq_fail(err, PQ_EFORMAT, "%s: key \"%srope_theta\" is %g, but \"rope_theta\" is %g",
-                       at->file, at->path, (double)*theta, (double)seen);
-    return PQ_OK;
-}
-
-static enum pq_status read_rope(const struct pq_json *top, const struct family *family,
-                                struct pq_rope *rope, struct pq_err *err) {
-    const char *key = pq_json_find(top, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    PQ_TRY(read_theta(top, &rope->theta, err));
-    if (pq_json_find(top, key)) {
-        struct pq_json at;
-        PQ_TRY(pq_json_object(top, key, &at, err));
-        PQ_TRY(read_scaling(&at, rope, err));
-        PQ_TRY(read_theta(&at, &rope->theta, err));
-    }
-    if (strcmp(key, "rope_parameters") == 0)
-        PQ_TRY(refuse_if_given(top, "rope_scaling", err));
-    if (rope->theta == 0 && family->early)
-        rope->theta = 10000;
-    return rope->theta != 0
-               ? PQ_OK
-               : pq_fail(err, PQ_EFORMAT, "%s: key \"rope_theta\" is missing", top->file);
 }
 
 /* ---- config.json ----------------------------------------------------------------------------- */
@@ -507,7 +179,7 @@ static enum pq_status read_config(const struct pq_json *top, struct pq_config *c
     PQ_TRY(read_heads(top, family, c, err));
     /* FP32 holds every position up to 2^24 exactly. */
     PQ_TRY(pq_json_int(top, "max_position_embeddings", 1, 1 << 24, &c->max_positions, err));
-    PQ_TRY(read_rope(top, family, &c->rope, err));
+    PQ_TRY(pq_config_read_rope(top, family->early, &c->rope, err));
     PQ_TRY(pq_json_float(top, "rms_norm_eps", FLT_MIN, 1, &c->norm_eps, err));
     PQ_TRY(pq_json_bool_or(top, "tie_word_embeddings", false, &c->tied, err));
     c->qkv_bias = family->bias;
@@ -521,12 +193,12 @@ static enum pq_status read_config(const struct pq_json *top, struct pq_config *c
     const char *activation;
     PQ_TRY(pq_json_string_or(top, "hidden_act", "silu", &activation, err));
     if (strcmp(activation, "silu") != 0)
-        return refuse(top, "hidden_act", pq_json_find(top, "hidden_act"), err);
+        return pq_keys_refuse(top, "hidden_act", err);
     /* Huawei's model card: openPangu-Embedded-1B answers without thinking.  Its config has no key
      * for that, so its shape stands for it. */
     c->thinks = !(family->small_is_1b && c->hidden == 1536 && c->layers == 26);
-    PQ_TRY(read_panels(top, &c->panels, err));
-    return read_quantization(top, c, err);
+    PQ_TRY(pq_config_read_panels(top, &c->panels, err));
+    return pq_config_read_quantization(top, c, err);
 }
 
 enum pq_status pq_config_load(struct pq_config *out, const char *path, struct pq_err *err) {

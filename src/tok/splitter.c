@@ -1,6 +1,6 @@
 #include "tok/splitter.h"
 
-#include "tok/keys.h"
+#include "io/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *
  * The vocabulary writes bytes as characters, GPT-2's way (encoder.py, bytes_to_unicode): printable
  * Latin-1 as itself, the others as U+0100 and what follows, in their order. */
-#include "tok/keys.h"
+#include "io/keys.h"
 #include "tok/nfc.h"
 #include "tok/tokenizer.h"
 

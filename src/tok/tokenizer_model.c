@@ -1,7 +1,7 @@
 /* The tokenizers that have a tokenizer.model: openPangu's.  Its added tokens and their ids are in
  * tokenizer_config.json, whose "add_prefix_space" has no effect in Huawei's class, and none here.
  */
-#include "tok/keys.h"
+#include "io/keys.h"
 #include "tok/spmodel.h"
 #include "tok/tokenizer.h"
 
