@@ -66,7 +66,7 @@ int32_t pq_tokenizer_added(const struct pq_tokenizer *tok, const char *text);
 const char *pq_tokenizer_text(const struct pq_tokenizer *tok, int32_t id, bool skip_special,
                               size_t *len);
 
-/* ---- The two kinds, for tokenizer.c ---------------------------------------------------------- */
+/* ---- The two kinds, for tokenizer_open.c ----------------------------------------------------- */
 
 /* Fill a tokenizer of zeros from its files; config is tokenizer_config.json, for tokenizer.json
  * perhaps an empty object.  On failure it is left in parts for pq_tokenizer_close. */
