@@ -5,12 +5,13 @@
  * errors reach all other columns by one product. */
 #include "quant/gptq.h"
 
+#include "base/ints.h"
+#include "quant/rtn.h"
+#include "quant/target.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "quant/rtn.h"
-#include "quant/target.h"
 
 enum { NR = PQ_NR, BLOCK = 128 /* columns between products, at least */ };
 
@@ -47,10 +48,6 @@ struct state {
     struct local *local;
     void *memory;
 };
-
-static int least(int a, int b) {
-    return a < b ? a : b;
-}
 
 /* Column j of a panel's array. */
 static float *at(const struct state *s, float *array, int panel, int j) {
@@ -207,7 +204,7 @@ static void feedback(struct state *s) {
     size_t k = (size_t)s->k;
     run(s, s->panels, target_task);
     for (s->from = (s->k - 1) / BLOCK * BLOCK; s->from >= 0; s->from -= BLOCK) {
-        s->to = least(s->k, s->from + BLOCK);
+        s->to = pq_least(s->k, s->from + BLOCK);
         pq_factor_triangle(s->g->factor, s->from, s->to, s->triangle);
         struct pq_fold fold = {.a = u + s->from,
                                .row = k,
@@ -282,7 +279,7 @@ static void descend_block(void *arg, int panel, int thread) {
     struct local *own = &s->local[thread];
     memcpy(own->v, at(s, s->r, panel, s->from), (size_t)(s->to - s->from) * NR * sizeof *own->v);
     for (int first = s->from; first < s->to;) {
-        int last = least(s->to, (first / s->group + 1) * s->group);
+        int last = pq_least(s->to, (first / s->group + 1) * s->group);
         descend_group(s, panel, first, last - first, own);
         first = last;
     }
@@ -322,7 +319,7 @@ static void refit_task(void *arg, int panel, int thread) {
 /* From r = H e. */
 static void descend(struct state *s) {
     for (s->from = 0; s->from < s->k; s->from = s->to) {
-        s->to = least(s->k, s->from + s->block);
+        s->to = pq_least(s->k, s->from + s->block);
         struct pq_fold fold = pq_fold_columns(s->g->h, s->k, s->from, s->to - s->from, s->e, s->r);
         fold.first = descend_block;
         fold.arg = s;

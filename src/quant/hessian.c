@@ -1,5 +1,7 @@
 #include "quant/hessian.h"
 
+#include "base/ints.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +12,6 @@ static const float LEAST_DAMPING = 0.01f; /* of the second attempt */
 
 static int tasks_of(int k) {
     return (k + ROWS - 1) / ROWS;
-}
-
-static int least(int a, int b) {
-    return a < b ? a : b;
 }
 
 /* ---- Sums ------------------------------------------------------------------------------------ */
@@ -161,7 +159,7 @@ static void solve_task(void *arg, int task, int thread) {
     (void)thread;
     const struct elimination *e = arg;
     size_t k = (size_t)e->k;
-    int first = e->to + task * BLOCK, last = least(e->k, first + BLOCK);
+    int first = e->to + task * BLOCK, last = pq_least(e->k, first + BLOCK);
     for (int i = e->from; i < e->to; i++) {
         float *row = e->u + (size_t)i * k;
         for (int s = e->from; s < i; s++) {
@@ -176,7 +174,7 @@ static void solve_task(void *arg, int task, int thread) {
 
 static bool cholesky(const struct pq_workspace *ws, float *u, int k) {
     for (int from = 0; from < k; from += BLOCK) {
-        struct elimination e = {u, k, from, least(k, from + BLOCK)};
+        struct elimination e = {u, k, from, pq_least(k, from + BLOCK)};
         if (!factor_block(&e))
             return false;
         int rest = k - e.to;

@@ -1,5 +1,7 @@
 #include "quant/product.h"
 
+#include "base/ints.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +32,6 @@ void pq_workspace_close(struct pq_workspace *ws) {
     *ws = (struct pq_workspace){0};
 }
 
-static int least(int a, int b) {
-    return a < b ? a : b;
-}
-
 /* ---- The left matrix in tiles ---------------------------------------------------------------- */
 
 struct pack {
@@ -45,7 +43,7 @@ struct pack {
 };
 
 static void pack_tile(const struct pack *p, int first) {
-    int height = least(MR, p->m - first);
+    int height = pq_least(MR, p->m - first);
     const float *from = p->a + (size_t)first * p->row;
     float *to = p->tiles + (size_t)first * (size_t)p->depth, sign = p->negative ? -1 : 1;
     for (int t = 0; t < p->depth; t++, to += height)
@@ -56,7 +54,7 @@ static void pack_tile(const struct pack *p, int first) {
 static void pack_task(void *arg, int task, int thread) {
     (void)thread;
     const struct pack *p = arg;
-    int from = task * PACK_TILES * MR, to = least(p->m, from + PACK_TILES * MR);
+    int from = task * PACK_TILES * MR, to = pq_least(p->m, from + PACK_TILES * MR);
     for (int i = from; i < to; i += MR)
         pack_tile(p, i);
 }
@@ -77,7 +75,7 @@ struct section {
 /* The tile at rows `first` and columns `column` of c. */
 static void add_tile(const struct section *s, int first, int column, const float *panel) {
     const struct pq_gram *g = s->gram;
-    int height = least(MR, g->m - first), width = least(NR, g->n - column);
+    int height = pq_least(MR, g->m - first), width = pq_least(NR, g->n - column);
     float acc[PQ_MR * PQ_NR] = {0};
     float *c = g->c + (size_t)first * g->ldc + column;
     for (int r = 0; r < height; r++)
@@ -90,7 +88,7 @@ static void add_tile(const struct section *s, int first, int column, const float
 
 static void set_panel(const struct section *s, int column, float *panel) {
     const struct pq_gram *g = s->gram;
-    int width = least(NR, g->n - column);
+    int width = pq_least(NR, g->n - column);
     memset(panel, 0, (size_t)s->depth * NR * sizeof *panel);
     for (int t = 0; t < s->depth; t++)
         memcpy(panel + (size_t)t * NR, g->b + (size_t)(s->from + t) * g->ldb + column,
@@ -105,11 +103,11 @@ static int gram_tasks(const struct pq_gram *g) {
 static void gram_task(void *arg, int task, int thread) {
     const struct section *s = arg;
     const struct pq_gram *g = s->gram;
-    int from = (gram_tasks(g) - 1 - task) * PANELS * NR, to = least(g->n, from + PANELS * NR);
+    int from = (gram_tasks(g) - 1 - task) * PANELS * NR, to = pq_least(g->n, from + PANELS * NR);
     float *panels = s->ws->panels + (size_t)thread * PANELS * PQ_DEPTH * NR;
     for (int column = from; column < to; column += NR)
         set_panel(s, column, panels + (size_t)(column - from) * (size_t)s->depth);
-    int rows = g->upper ? least(g->m, to) : g->m;
+    int rows = g->upper ? pq_least(g->m, to) : g->m;
     for (int first = 0; first < rows; first += MR)
         for (int column = from; column < to; column += NR)
             add_tile(s, first, column, panels + (size_t)(column - from) * (size_t)s->depth);
@@ -117,7 +115,7 @@ static void gram_task(void *arg, int task, int thread) {
 
 void pq_gram(const struct pq_workspace *ws, const struct pq_gram *gram) {
     for (int from = 0; from < gram->depth; from += PQ_DEPTH) {
-        struct section s = {ws, gram, from, least(PQ_DEPTH, gram->depth - from)};
+        struct section s = {ws, gram, from, pq_least(PQ_DEPTH, gram->depth - from)};
         struct pack p = {.a = gram->a + (size_t)from * gram->lda,
                          .row = 1,
                          .step = gram->lda,
@@ -144,7 +142,7 @@ static void fold_task(void *arg, int task, int thread) {
     const float *x = fold->x + (size_t)task * fold->ldx;
     float *y = fold->y + (size_t)task * fold->ldy;
     for (int i = 0; i < fold->m; i += MR)
-        f->ws->ops->tile_f32(y + (size_t)i * NR, least(MR, fold->m - i), true,
+        f->ws->ops->tile_f32(y + (size_t)i * NR, pq_least(MR, fold->m - i), true,
                              f->ws->tiles + (size_t)i * (size_t)fold->depth, x, fold->depth,
                              (struct pq_ahead){0});
 }
@@ -175,7 +173,7 @@ void pq_panels_multiply(const struct pq_workspace *ws, const float *a, int k, co
                         float *y, int panels) {
     memset(y, 0, (size_t)panels * (size_t)k * NR * sizeof *y);
     for (int from = 0; from < k; from += PQ_DEPTH) {
-        struct pq_fold fold = pq_fold_columns(a, k, from, least(PQ_DEPTH, k - from), x, y);
+        struct pq_fold fold = pq_fold_columns(a, k, from, pq_least(PQ_DEPTH, k - from), x, y);
         pq_fold(ws, &fold, panels);
     }
 }

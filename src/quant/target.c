@@ -2,6 +2,8 @@
  * positions: one after the other inside, by a product for all others. */
 #include "quant/target.h"
 
+#include "base/ints.h"
+
 #include <string.h>
 
 enum { NR = PQ_NR, BLOCK = 128 };
@@ -17,10 +19,6 @@ struct shift {
 
 static float *at(const struct shift *s, float *array, int panel, int i) {
     return array + ((size_t)panel * (size_t)s->f->k + (size_t)i) * NR;
-}
-
-static int least(int a, int b) {
-    return a < b ? a : b;
 }
 
 static void negate(float *to, const float *from, int n) {
@@ -92,7 +90,7 @@ static void fold(struct shift *s, const float *a, size_t row, size_t step, int m
 static void forward(struct shift *s, int panels) {
     size_t k = (size_t)s->f->k;
     for (s->from = 0; s->from < s->f->k; s->from = s->to) {
-        s->to = least(s->f->k, s->from + BLOCK);
+        s->to = pq_least(s->f->k, s->from + BLOCK);
         fold(s, s->f->u + (size_t)s->from * k + s->to, 1, k, s->f->k - s->to, s->to, forward_block,
              panels);
     }
@@ -101,7 +99,7 @@ static void forward(struct shift *s, int panels) {
 static void backward(struct shift *s, int panels) {
     size_t k = (size_t)s->f->k;
     for (s->from = (s->f->k - 1) / BLOCK * BLOCK; s->from >= 0; s->from -= BLOCK) {
-        s->to = least(s->f->k, s->from + BLOCK);
+        s->to = pq_least(s->f->k, s->from + BLOCK);
         pq_factor_triangle(s->f, s->from, s->to, s->triangle);
         fold(s, s->f->u + s->from, k, 1, s->from, 0, backward_block, panels);
     }
