@@ -19,14 +19,19 @@ struct pq_name pq_linear_tensor(int layer, enum pq_linear_name which, const char
     return name;
 }
 
+const char *pq_in_layer(const char *tensor, int *layer) {
+    int found, length = 0;
+    bool in = sscanf(tensor, "model.layers.%d.%n", &found, &length) == 1 && length > 0;
+    *layer = in ? found : -1;
+    return in ? tensor + length : NULL;
+}
+
 int pq_linear_index(const char *tensor) {
-    int layer, at = 0;
-    if (sscanf(tensor, "model.layers.%d.%n", &layer, &at) != 1 || at == 0)
-        return -1;
-    for (int i = 0; i < PQ_LINEARS; i++) {
+    int layer;
+    const char *rest = pq_in_layer(tensor, &layer);
+    for (int i = 0; rest && i < PQ_LINEARS; i++) {
         size_t length = strlen(names[i]);
-        if (strncmp(tensor + at, names[i], length) == 0 &&
-            (tensor[at + (int)length] == '.' || !tensor[at + (int)length]))
+        if (strncmp(rest, names[i], length) == 0 && (rest[length] == '.' || !rest[length]))
             return layer * PQ_LINEARS + i;
     }
     return -1;

@@ -22,6 +22,8 @@ struct pq_name {
 struct pq_name pq_layer_tensor(int layer, const char *rest); /* "model.layers.3.rest" */
 /* "model.layers.3.mlp.up_proj" and a suffix, ".weight" or "" */
 struct pq_name pq_linear_tensor(int layer, enum pq_linear_name which, const char *suffix);
+/* The rest of a tensor's name in a layer, whose number goes to *layer; NULL and -1: in none. */
+const char *pq_in_layer(const char *tensor, int *layer);
 /* Its place among the linears of all layers, layer * PQ_LINEARS + which, from its name or that of
  * one of its tensors; -1: not one of these. */
 int pq_linear_index(const char *tensor);

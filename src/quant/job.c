@@ -1,12 +1,12 @@
 #include "quant/job.h"
 
+#include "model/linears.h"
 #include "quant/calibrated.h"
 #include "quant/floats.h"
 #include "quant/linear.h"
 #include "quant/promote.h"
 #include "quant/sensitivity.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +44,8 @@ static struct pq_stored_floats floats_of(const struct pq_stored_linear *linear) 
 /* The part that a tensor belongs to: its layer's, or that of all tensors outside of layers. */
 static int part_of(const char *name) {
     int layer;
-    return sscanf(name, "model.layers.%d.", &layer) == 1 ? 1 + layer : 0;
+    pq_in_layer(name, &layer);
+    return 1 + layer;
 }
 
 static enum pq_status declare_part(const struct pq_job *job, int part, struct pq_writer *writer,

@@ -1,5 +1,7 @@
 #include "quant/transform.h"
 
+#include "model/linears.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,16 +62,6 @@ bool pq_transform_rotates_head(const struct pq_transform *transform) {
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-/* What "model.layers.N." is followed by; NULL: something else, and *layer is -1. */
-static const char *in_layer(const char *name, int *layer) {
-    int length = 0;
-    *layer = -1;
-    if (sscanf(name, "model.layers.%d.%n", layer, &length) == 1 && length > 0)
-        return name + length;
-    *layer = -1;
-    return NULL;
-}
-
 static struct pq_scales scales_of(const struct pq_transform *t, int layer) {
     return t->options.scales && layer >= 0 ? t->options.scales[layer] : (struct pq_scales){0};
 }
@@ -82,7 +74,7 @@ bool pq_transform_changes(const struct pq_transform *t, const char *name) {
     static const char *const never[] = {"self_attn.q_norm.weight", "self_attn.k_norm.weight",
                                         "self_attn.q_proj.bias", "self_attn.k_proj.bias"};
     int layer;
-    const char *rest = in_layer(name, &layer);
+    const char *rest = pq_in_layer(name, &layer);
     for (size_t i = 0; rest && i < sizeof never / sizeof *never; i++)
         if (strcmp(rest, never[i]) == 0)
             return false;
@@ -129,7 +121,7 @@ static void read_heads(struct pq_transformed *m, const float *scales) {
 static void describe(struct pq_transformed *m, const char *name) {
     const struct pq_transform *t = m->transform;
     int layer;
-    const char *rest = in_layer(name, &layer);
+    const char *rest = pq_in_layer(name, &layer);
     struct pq_scales s = scales_of(t, layer);
     if (!rest) {
         bool head = strcmp(name, HEAD) == 0;
@@ -286,7 +278,7 @@ static void make_norm(double *x, int n, bool folded, const float *scales) {
 
 static void make_vector(const struct pq_transform *t, const char *name, double *x, int n) {
     int layer;
-    const char *rest = in_layer(name, &layer);
+    const char *rest = pq_in_layer(name, &layer);
     struct pq_scales s = scales_of(t, layer);
     bool folds = t->stream.n;
     if (!rest) {
